@@ -1,0 +1,935 @@
+/* The JavaScript engine of a worker: QuickJS-ng as a WebAssembly reactor without a single import.
+ *
+ * The host writes messages into an input buffer and calls ob_run(); the guest answers with messages in an output
+ * buffer and with entries in the log ring (layout: otelbridge/model/ring.py). The state struct below is the whole
+ * contract. This is one translation unit with quickjs.c, because evaluation must be refused to workers (eval_internal),
+ * Math.random reseeded (random_state) and native errors told from look-alikes (class ids): all of it is internal there.
+ */
+#include "quickjs.c"
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include "prelude.h" /* ob_prelude, ob_prelude_len: made by the build from prelude/ */
+
+#define EXPORT(name) __attribute__((export_name(name)))
+
+/* ------------------------------------------------------------------------------------------------- host contract */
+
+enum { FLAG_TRUNCATED = 1, FLAG_OUT_OF_MEMORY = 2 };
+
+static struct {
+  uint32_t abi, status, in_ptr, in_cap, out_ptr, out_len;
+  uint32_t ring_ptr, ring_cap, ring_used, dropped_logs, dropped_exceptions, flags;
+  uint64_t dropped_bytes, now_ns, mono_ns;
+  uint8_t seed[32];
+  uint32_t reseed, log_budget, memory_limit, heap_used, ring_reset;
+} S = {.abi = 1, .log_budget = 262144};
+
+_Static_assert(offsetof(__typeof__(S), now_ns) == 56, "the host writes the clock here");
+_Static_assert(offsetof(__typeof__(S), reseed) == 104, "the host asks for a reseed here");
+_Static_assert(offsetof(__typeof__(S), ring_reset) == 120, "the host empties the ring here");
+
+/* libc would import these from WASI; nothing in the engine may reach the host. */
+int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t a, int32_t b, int32_t c, int32_t d) { return 8; }
+int32_t __imported_wasi_snapshot_preview1_fd_fdstat_get(int32_t a, int32_t b) { return 8; }
+int32_t __imported_wasi_snapshot_preview1_fd_seek(int32_t a, int64_t b, int32_t c, int32_t d) { return 8; }
+int close(int fd) { return 0; }
+
+int gettimeofday(struct timeval *restrict tv, void *restrict tz) {
+  tv->tv_sec = S.now_ns / 1000000000;
+  tv->tv_usec = S.now_ns % 1000000000 / 1000;
+  return 0;
+}
+int clock_gettime(clockid_t clock, struct timespec *ts) {
+  ts->tv_sec = S.now_ns / 1000000000;
+  ts->tv_nsec = S.now_ns % 1000000000;
+  return 0;
+}
+
+static JSRuntime *rt;
+static JSContext *ctx;
+static JSValue receive = JS_UNDEFINED, settle = JS_UNDEFINED, rejected = JS_UNDEFINED;
+
+/* ------------------------------------------------------------------------------------------------------- memory */
+
+/* A worker at its memory limit is stopped, as workerd stops an isolate: carrying on with failed allocations would let
+ * it catch the error and loop. A single allocation that could never fit is the worker's own mistake: it gets an error. */
+static int over_limit(size_t size) {
+  if (!S.memory_limit || S.heap_used + size <= S.memory_limit) return 0;
+  if (size > S.memory_limit / 2) return 1;
+  S.flags |= FLAG_OUT_OF_MEMORY;
+  __builtin_trap();
+}
+static void *took(void *p, size_t size) {
+  if (p) {
+    S.heap_used += malloc_usable_size(p);
+  } else if (size < (1 << 20)) { /* the store's limit came first */
+    S.flags |= FLAG_OUT_OF_MEMORY;
+    __builtin_trap();
+  }
+  return p;
+}
+static void *heap_malloc(void *o, size_t n) { return over_limit(n) ? NULL : took(malloc(n), n); }
+static void *heap_calloc(void *o, size_t count, size_t n) {
+  if (n && count > SIZE_MAX / n) return NULL;
+  return over_limit(count * n) ? NULL : took(calloc(count, n), count * n);
+}
+static void heap_free(void *o, void *p) {
+  if (p) S.heap_used -= malloc_usable_size(p);
+  free(p);
+}
+static void *heap_realloc(void *o, void *p, size_t n) {
+  size_t before = p ? malloc_usable_size(p) : 0;
+  if (n > before && over_limit(n - before)) return NULL;
+  void *q = realloc(p, n);
+  if (!q) return n ? took(q, n) : q;
+  S.heap_used += malloc_usable_size(q) - before;
+  return q;
+}
+static size_t heap_size(const void *p) { return malloc_usable_size((void *)p); }
+static const JSMallocFunctions heap = {heap_calloc, heap_malloc, heap_free, heap_realloc, heap_size};
+
+/* ----------------------------------------------------------------------------------------------------- log ring */
+
+enum { LOG = 0, EXCEPTION = 2, DIAGNOSTIC = 3, SPAN_OPEN = 4, SPAN_CLOSE = 5 };
+enum { DEBUG, LOG_, INFO, WARN, ERROR };
+#define HEADER 24
+#define LINE_COST 80          /* what workerd charges for a line beside its text */
+#define EXCEPTION_BUDGET 262144
+#define OTHER_BUDGET 131072   /* spans and diagnostics events */
+#define RESERVE 65536         /* the exception that ends an invocation, and the warnings about limits */
+#define CUT_LINE 4096         /* what is kept of a line too long for the rest of the budget */
+
+static uint32_t log_left, exception_left, other_left, log_full, exception_full, span;
+
+static const char log_limit_text[] =
+    "[\"Log size limit exceeded: More than 256KB of data (across console.log statements, exception, request metadata "
+    "and headers) was logged during a single request. Subsequent data for this request will not be recorded in logs, "
+    "appear when tailing this Worker's logs, or in Tail Workers.\"]";
+static const char exception_limit_text[] =
+    "{\"name\":\"Error\",\"message\":\"Trace resource limit exceeded; subsequent exceptions not recorded.\"}";
+
+static void ring_empty(void) {
+  uint32_t cap = S.log_budget + EXCEPTION_BUDGET + OTHER_BUDGET + RESERVE;
+  if (cap > S.ring_cap) {
+    void *p = malloc(cap);
+    if (p) {
+      free((void *)(uintptr_t)S.ring_ptr);
+      S.ring_ptr = (uint32_t)(uintptr_t)p;
+      S.ring_cap = cap;
+    } else {
+      S.log_budget = S.ring_cap - EXCEPTION_BUDGET - OTHER_BUDGET - RESERVE;
+    }
+  }
+  S.ring_used = S.dropped_logs = S.dropped_exceptions = S.ring_reset = 0;
+  S.flags &= ~FLAG_TRUNCATED;
+  S.dropped_bytes = 0;
+  log_left = S.log_budget;
+  exception_left = EXCEPTION_BUDGET;
+  other_left = OTHER_BUDGET;
+  log_full = exception_full = 0;
+}
+
+/* ring_used moves last: the host may read between two slices, in the middle of this function. */
+static int ring_put(int kind, int level, uint32_t in_span, const char *a, size_t an, const char *b, size_t bn) {
+  size_t end = (S.ring_used + HEADER + an + bn + 7) & ~(size_t)7;
+  if (end > S.ring_cap) return 0;
+  char *at = (char *)(uintptr_t)S.ring_ptr + S.ring_used;
+  *(uint32_t *)at = an + bn;
+  at[4] = kind;
+  at[5] = level;
+  *(uint16_t *)(at + 6) = 0;
+  memcpy(at + 8, &S.now_ns, 8);
+  memcpy(at + 16, &in_span, 4);
+  *(uint32_t *)(at + 20) = bn;
+  memcpy(at + HEADER, a, an);
+  if (bn) memcpy(at + HEADER + an, b, bn);
+  memset(at + HEADER + an + bn, 0, end - (S.ring_used + HEADER + an + bn));
+  __atomic_store_n(&S.ring_used, end, __ATOMIC_RELEASE);
+  return 1;
+}
+
+/* ------------------------------------------------------------------------------------------------ JSON building */
+
+typedef struct {
+  char *p;
+  size_t n, cap;
+} Text;
+
+static void text_room(Text *t, size_t more) {
+  if (t->n + more <= t->cap) return;
+  size_t cap = (t->n + more) * 2;
+  char *p = realloc(t->p, cap);
+  if (!p) {
+    S.flags |= FLAG_OUT_OF_MEMORY;
+    __builtin_trap();
+  }
+  t->p = p;
+  t->cap = cap;
+}
+static void text_add(Text *t, const char *s, size_t n) {
+  text_room(t, n);
+  memcpy(t->p + t->n, s, n);
+  t->n += n;
+}
+static void text_char(Text *t, char c) { text_add(t, &c, 1); }
+
+/* A JSON string of UTF-8 text. QuickJS writes lone surrogates as three bytes ED A0..BF xx: they become U+FFFD here,
+ * because nothing behind the sandbox can carry them. */
+static void text_string(Text *t, const char *s, size_t n) {
+  static const char hex[] = "0123456789abcdef";
+  text_room(t, n * 6 + 2);
+  char *p = t->p + t->n;
+  *p++ = '"';
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = s[i];
+    if (c == '"' || c == '\\') {
+      *p++ = '\\';
+      *p++ = c;
+    } else if (c < 32) {
+      memcpy(p, "\\u00", 4);
+      p[4] = hex[c >> 4];
+      p[5] = hex[c & 15];
+      p += 6;
+    } else if (c == 0xED && i + 2 < n && (unsigned char)s[i + 1] >= 0xA0) {
+      memcpy(p, "\xEF\xBF\xBD", 3);
+      p += 3;
+      i += 2;
+    } else {
+      *p++ = c;
+    }
+  }
+  *p++ = '"';
+  t->n = p - t->p;
+}
+static int text_value(JSContext *c, Text *t, JSValueConst v) { /* String(v) as a JSON string; 0 when that throws */
+  size_t n;
+  const char *s = JS_ToCStringLen(c, &n, v);
+  if (!s) return 0;
+  text_string(t, s, n);
+  JS_FreeCString(c, s);
+  return 1;
+}
+static void forget(JSContext *c) { JS_FreeValue(c, JS_GetException(c)); }
+
+static int has_to_json(JSContext *c, JSValueConst v) {
+  JSValue f = JS_GetPropertyStr(c, v, "toJSON");
+  if (JS_IsException(f)) return -1;
+  int yes = JS_IsFunction(c, f);
+  JS_FreeValue(c, f);
+  return yes;
+}
+static int is_plain(JSContext *c, JSValueConst v) { /* -1 when a Proxy throws */
+  if (JS_IsArray(v)) return 1;
+  JSValue proto = JS_GetPrototype(c, v);
+  if (JS_IsException(proto)) return -1;
+  int yes = JS_IsNull(proto) || js_same_value(c, proto, c->class_proto[JS_CLASS_OBJECT]);
+  if (!yes && JS_GetClassID(v) == JS_CLASS_PROXY) yes = JS_IsArray(proto);
+  JS_FreeValue(c, proto);
+  if (!yes && JS_GetClassID(v) == JS_CLASS_PROXY) {
+    int array = js_is_array(c, v);
+    if (array < 0) return -1;
+    yes = array;
+  }
+  return yes;
+}
+static int text_json(JSContext *c, Text *t, JSValueConst v) { /* JSON.stringify(v); undefined is null; 0 when it throws */
+  JSValue s = JS_JSONStringify(c, v, JS_UNDEFINED, JS_UNDEFINED);
+  if (JS_IsException(s)) return 0;
+  if (JS_IsUndefined(s)) {
+    text_add(t, "null", 4);
+    return 1;
+  }
+  size_t n;
+  const char *p = JS_ToCStringLen(c, &n, s);
+  JS_FreeValue(c, s);
+  if (!p) return 0;
+  text_add(t, p, n);
+  JS_FreeCString(c, p);
+  return 1;
+}
+
+/* One argument of console.*, by workerd's rules (docs/compatibility.md, "Console"). */
+static void text_argument(JSContext *c, Text *t, JSValueConst v) {
+  char number[32];
+  size_t start = t->n;
+  switch (JS_VALUE_GET_NORM_TAG(v)) {
+  case JS_TAG_STRING:
+  case JS_TAG_STRING_ROPE:
+    if (text_value(c, t, v)) return;
+    break;
+  case JS_TAG_INT:
+    text_add(t, number, snprintf(number, sizeof number, "%d", JS_VALUE_GET_INT(v)));
+    return;
+  case JS_TAG_BOOL:
+    if (JS_VALUE_GET_BOOL(v))
+      text_add(t, "true", 4);
+    else
+      text_add(t, "false", 5);
+    return;
+  case JS_TAG_NULL:
+  case JS_TAG_UNDEFINED:
+    text_add(t, "null", 4);
+    return;
+  case JS_TAG_FLOAT64:
+    if (text_json(c, t, v)) return;
+    break;
+  case JS_TAG_BIG_INT:
+  case JS_TAG_SHORT_BIG_INT:
+    if (text_value(c, t, v)) return;
+    break;
+  case JS_TAG_OBJECT: {
+    int json = has_to_json(c, v);
+    if (json == 0 && !JS_IsFunction(c, v)) json = is_plain(c, v);
+    if (json > 0 ? text_json(c, t, v) : json == 0 && text_value(c, t, v)) return;
+    break;
+  }
+  default: /* symbols */
+    text_add(t, "{}", 2);
+    return;
+  }
+  forget(c);
+  t->n = start;
+  text_add(t, "{}", 2);
+}
+
+/* How much of a stack is the worker's: up to our own frames, and without the native ones that led into it. */
+static size_t worker_frames(const char *s, size_t n) {
+  const char *ours = strstr(s, "(otelbridge:prelude");
+  if (ours) {
+    for (n = ours - s; n && s[n - 1] != '\n';) n--;
+    while (n && s[n - 1] == '\n') {
+      n--;
+      if (n < 8 || memcmp(s + n - 8, "(native)", 8)) break;
+      while (n && s[n - 1] != '\n') n--;
+    }
+  }
+  while (n && s[n - 1] == '\n') n--;
+  return n;
+}
+
+/* {name, message, stack} of a native Error, as a member of errorInfo. A getter that throws leaves null in its place. */
+static void text_error(JSContext *c, Text *t, JSValueConst e) {
+  static const char *const names[] = {"name", "message", "stack"};
+  size_t start = t->n;
+  text_char(t, '{');
+  for (int i = 0; i < 3; i++) {
+    JSValue v = JS_GetPropertyStr(c, e, names[i]);
+    if (JS_IsException(v)) goto failed;
+    if (i == 2 && !JS_IsString(v)) {
+      JS_FreeValue(c, v);
+      break;
+    }
+    if (i) text_char(t, ',');
+    text_string(t, names[i], strlen(names[i]));
+    text_char(t, ':');
+    size_t n;
+    const char *s = JS_ToCStringLen(c, &n, v);
+    JS_FreeValue(c, v);
+    if (!s) goto failed;
+    text_string(t, s, i == 2 ? worker_frames(s, n) : n);
+    JS_FreeCString(c, s);
+  }
+  text_char(t, '}');
+  return;
+failed:
+  forget(c);
+  t->n = start;
+  text_add(t, "null", 4);
+}
+
+static void warn_once(const char *json, size_t n) {
+  S.flags |= FLAG_TRUNCATED;
+  ring_put(LOG, WARN, span, json, n, NULL, 0);
+}
+
+/* The budget: a flood ends with one warning and the rest is counted; a single giant line is cut on its own, so that
+ * what follows it is still recorded. */
+static void log_line(int level, Text *line, Text *info) {
+  size_t cost = LINE_COST + line->n + info->n;
+  if (log_full) {
+    S.dropped_logs++;
+    S.dropped_bytes += cost;
+    return;
+  }
+  if (cost <= log_left && ring_put(LOG, level, span, line->p, line->n, info->p, info->n)) {
+    log_left -= cost;
+    return;
+  }
+  S.dropped_bytes += cost;
+  if (cost > S.log_budget / 4 && log_left > 2 * CUT_LINE) {
+    Text cut = {0};
+    char note[128];
+    size_t n = CUT_LINE;
+    while (n && ((unsigned char)line->p[n] & 0xC0) == 0x80) n--;
+    text_char(&cut, '[');
+    text_string(&cut, line->p, n);
+    text_char(&cut, ']');
+    ring_put(LOG, level, span, cut.p, cut.n, NULL, 0);
+    log_left -= LINE_COST + (cut.n < log_left ? cut.n : 0);
+    free(cut.p);
+    S.dropped_bytes -= n;
+    warn_once(note, snprintf(note, sizeof note, "[\"Log line limit exceeded: a line of %u bytes was cut to %u.\"]",
+                             (unsigned)line->n, (unsigned)n));
+    return;
+  }
+  S.dropped_logs++;
+  log_full = 1;
+  warn_once(log_limit_text, sizeof log_limit_text - 1);
+}
+
+static JSValue js_console(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv, int level) {
+  static Text kept; /* reused: an allocation per line would be a third of its cost */
+  static int depth; /* toJSON, toString and getters may log in their turn: they get a buffer of their own */
+  Text inner = {0}, info = {0}, *line = depth++ ? &inner : &kept;
+  int errors = 0;
+  line->n = 0;
+  text_char(line, '[');
+  for (int i = 0; i < argc; i++) {
+    if (i) text_char(line, ',');
+    text_argument(c, line, argv[i]);
+    if (JS_IsError(argv[i])) errors++;
+  }
+  text_char(line, ']');
+  if (errors) {
+    text_char(&info, '[');
+    for (int i = 0; i < argc; i++) {
+      if (i) text_char(&info, ',');
+      if (JS_IsError(argv[i]))
+        text_error(c, &info, argv[i]);
+      else
+        text_add(&info, "null", 4);
+    }
+    text_char(&info, ']');
+  }
+  log_line(level, line, &info);
+  depth--;
+  if (kept.cap > 65536 && !depth) {
+    free(kept.p);
+    kept = (Text){0};
+  }
+  free(inner.p);
+  free(info.p);
+  return JS_UNDEFINED;
+}
+
+/* record(kind, json, span, last): an exception, span or diagnostics event. `last`: the exception that ends the
+ * invocation, for which room is reserved. Returns whether it was kept. */
+static JSValue js_record(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  int32_t kind, in_span;
+  size_t n;
+  if (JS_ToInt32(c, &kind, argv[0]) || JS_ToInt32(c, &in_span, argv[2])) return JS_EXCEPTION;
+  int last = JS_ToBool(c, argv[3]);
+  const char *s = JS_ToCStringLen(c, &n, argv[1]);
+  if (!s) return JS_EXCEPTION;
+  uint32_t *left = kind == EXCEPTION ? &exception_left : &other_left;
+  size_t cost = LINE_COST + n;
+  int kept = 0;
+  if (last || (cost <= *left && !(kind == EXCEPTION && exception_full))) {
+    kept = ring_put(kind, ERROR, in_span, s, n, NULL, 0);
+    if (kept && !last) *left -= cost;
+  }
+  if (!kept) {
+    S.flags |= FLAG_TRUNCATED;
+    S.dropped_bytes += cost;
+    if (kind == EXCEPTION) {
+      S.dropped_exceptions++;
+      if (!exception_full) ring_put(EXCEPTION, ERROR, in_span, exception_limit_text, sizeof exception_limit_text - 1, NULL, 0);
+      exception_full = 1;
+    }
+  }
+  JS_FreeCString(c, s);
+  return JS_NewBool(c, kept);
+}
+
+/* ------------------------------------------------------------------------------------------------------ messages */
+
+static Text out;
+
+static int bytes_of(JSContext *c, JSValueConst v, const uint8_t **p, size_t *n) { /* of an ArrayBuffer or a view */
+  JSObject *o = JS_VALUE_GET_TAG(v) == JS_TAG_OBJECT ? JS_VALUE_GET_OBJ(v) : NULL;
+  if (!o) return 0;
+  if (o->class_id == JS_CLASS_ARRAY_BUFFER) {
+    JSArrayBuffer *b = o->u.array_buffer;
+    *p = b->data;
+    *n = b->detached ? 0 : b->byte_length;
+    return 1;
+  }
+  if (!is_typed_array(o->class_id) && o->class_id != JS_CLASS_DATAVIEW) return 0;
+  JSTypedArray *view = o->u.typed_array;
+  JSArrayBuffer *b = view->buffer->u.array_buffer;
+  size_t size = b->detached ? 0 : b->byte_length, offset = view->offset;
+  size_t length = view->track_rab ? (size > offset ? size - offset : 0) : view->length;
+  if (offset + length > size) length = 0; /* the buffer was resized or detached under the view */
+  *p = b->data + (length ? offset : 0);
+  *n = length;
+  return 1;
+}
+
+/* send(json, blob): a message to the host. blob: string (sent as UTF-8), ArrayBuffer, view or undefined. */
+static JSValue js_send(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  size_t json_len, blob_len = 0;
+  const uint8_t *blob = NULL;
+  const char *text = NULL;
+  const char *json = JS_ToCStringLen(c, &json_len, argv[0]);
+  if (!json) return JS_EXCEPTION;
+  if (argc > 1 && !JS_IsUndefined(argv[1]) && !bytes_of(c, argv[1], &blob, &blob_len)) {
+    text = JS_ToCStringLen(c, &blob_len, argv[1]);
+    if (!text) {
+      JS_FreeCString(c, json);
+      return JS_EXCEPTION;
+    }
+    blob = (const uint8_t *)text;
+  }
+  uint32_t head[2] = {json_len, blob_len};
+  static const char zeros[8];
+  text_add(&out, (const char *)head, 8);
+  text_add(&out, json, json_len);
+  if (blob_len) text_add(&out, (const char *)blob, blob_len);
+  text_add(&out, zeros, -(json_len + blob_len) & 7);
+  JS_FreeCString(c, json);
+  if (text) JS_FreeCString(c, text);
+  return JS_UNDEFINED;
+}
+
+/* -------------------------------------------------------------------------------------------------------- UTF-8 */
+
+static JSValue js_utf8_encode(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  size_t n;
+  const char *s = JS_ToCStringLen(c, &n, argv[0]);
+  if (!s) return JS_EXCEPTION;
+  JSValue bytes = JS_NewUint8ArrayCopy(c, (const uint8_t *)s, n);
+  JS_FreeCString(c, s);
+  if (JS_IsException(bytes)) return bytes;
+  size_t size;
+  uint8_t *p = JS_GetUint8Array(c, &size, bytes);
+  for (size_t i = 0; p && i + 2 < size; i++) /* lone surrogates */
+    if (p[i] == 0xED && p[i + 1] >= 0xA0) memcpy(p + i, "\xEF\xBF\xBD", 3), i += 2;
+  return bytes;
+}
+
+/* The length of the valid UTF-8 sequence at p, or 0; *bad gets how many bytes the maximal invalid part has. */
+static int utf8_sequence(const uint8_t *p, size_t n, int *bad) {
+  uint8_t c = p[0], low = 0x80, high = 0xBF;
+  int need = c < 0x80 ? 0 : c >= 0xC2 && c <= 0xDF ? 1 : c >= 0xE0 && c <= 0xEF ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : -1;
+  *bad = 1;
+  if (need < 0) return 0;
+  if (c == 0xE0) low = 0xA0;
+  if (c == 0xED) high = 0x9F;
+  if (c == 0xF0) low = 0x90;
+  if (c == 0xF4) high = 0x8F;
+  for (int i = 1; i <= need; i++) {
+    if ((size_t)i >= n || p[i] < low || p[i] > high) {
+      *bad = i;
+      return 0;
+    }
+    low = 0x80;
+    high = 0xBF;
+  }
+  return need + 1;
+}
+
+/* utf8Decode(bytes, fatal, ignoreBOM) */
+static JSValue js_utf8_decode(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  const uint8_t *p;
+  size_t n;
+  if (!bytes_of(c, argv[0], &p, &n)) return JS_ThrowTypeError(c, "not an ArrayBuffer or a view of one");
+  int fatal = argc > 1 && JS_ToBool(c, argv[1]), keep_bom = argc > 2 && JS_ToBool(c, argv[2]);
+  if (!keep_bom && n >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) p += 3, n -= 3;
+  size_t good = 0;
+  int bad;
+  while (good < n) {
+    int length = utf8_sequence(p + good, n - good, &bad);
+    if (!length) break;
+    good += length;
+  }
+  if (good == n) return JS_NewStringLen(c, (const char *)p, n);
+  if (fatal) return JS_ThrowTypeError(c, "Failed to decode input.");
+  Text t = {0};
+  text_add(&t, (const char *)p, good);
+  for (size_t i = good; i < n;) {
+    int length = utf8_sequence(p + i, n - i, &bad);
+    if (length)
+      text_add(&t, (const char *)p + i, length), i += length;
+    else
+      text_add(&t, "\xEF\xBF\xBD", 3), i += bad;
+  }
+  JSValue s = JS_NewStringLen(c, t.p, t.n);
+  free(t.p);
+  return s;
+}
+
+/* --------------------------------------------------------------------------------------------------- randomness */
+
+/* ChaCha20 keyed by the host for each invocation: instances of one image would repeat each other's numbers. */
+static uint32_t chacha_key[8];
+static uint64_t chacha_block;
+
+static void chacha(uint8_t *to) {
+  uint32_t x[16], s[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+  memcpy(s + 4, chacha_key, 32);
+  s[12] = chacha_block;
+  s[13] = chacha_block >> 32;
+  s[14] = s[15] = 0;
+  chacha_block++;
+  memcpy(x, s, sizeof x);
+#define ROTATE(v, n) (((v) << (n)) | ((v) >> (32 - (n))))
+#define QUARTER(a, b, c, d)                                            \
+  x[a] += x[b], x[d] = ROTATE(x[d] ^ x[a], 16), x[c] += x[d], x[b] = ROTATE(x[b] ^ x[c], 12), \
+  x[a] += x[b], x[d] = ROTATE(x[d] ^ x[a], 8), x[c] += x[d], x[b] = ROTATE(x[b] ^ x[c], 7)
+  for (int i = 0; i < 10; i++) {
+    QUARTER(0, 4, 8, 12);
+    QUARTER(1, 5, 9, 13);
+    QUARTER(2, 6, 10, 14);
+    QUARTER(3, 7, 11, 15);
+    QUARTER(0, 5, 10, 15);
+    QUARTER(1, 6, 11, 12);
+    QUARTER(2, 7, 8, 13);
+    QUARTER(3, 4, 9, 14);
+  }
+  for (int i = 0; i < 16; i++) x[i] += s[i];
+  memcpy(to, x, 64);
+}
+static void reseed(void) {
+  uint8_t block[64];
+  memcpy(chacha_key, S.seed, 32);
+  chacha_block = 0;
+  chacha(block);
+  memcpy(&ctx->random_state, block, 8);
+  if (!ctx->random_state) ctx->random_state = 1;
+  memcpy(chacha_key, block + 32, 32); /* the seed itself is not kept */
+  memset(S.seed, 0, 32);
+  S.reseed = 0;
+}
+static JSValue js_random(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  const uint8_t *p;
+  size_t n;
+  uint8_t block[64];
+  if (!bytes_of(c, argv[0], &p, &n)) return JS_ThrowTypeError(c, "not a view");
+  for (size_t i = 0; i < n; i += 64) {
+    chacha(block);
+    memcpy((uint8_t *)p + i, block, n - i < 64 ? n - i : 64);
+  }
+  return js_dup(argv[0]);
+}
+
+/* ---------------------------------------------------------------------------------------------- small questions */
+
+static JSValue js_now(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv, int monotonic) {
+  return JS_NewFloat64(c, (monotonic ? S.mono_ns : S.now_ns) / 1e6);
+}
+static JSValue js_is_error(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  return JS_NewBool(c, JS_IsError(argv[0]));
+}
+static JSValue js_class_of(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  JSClassID id = JS_VALUE_GET_TAG(argv[0]) == JS_TAG_OBJECT ? JS_GetClassID(argv[0]) : 0;
+  return id ? JS_AtomToString(c, c->rt->class_array[id].class_name) : JS_UNDEFINED;
+}
+/* workerFrames(stack): the worker's part of a stack. */
+static JSValue js_worker_frames(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  size_t n;
+  const char *s = JS_ToCStringLen(c, &n, argv[0]);
+  if (!s) return JS_EXCEPTION;
+  JSValue v = JS_NewStringLen(c, s, worker_frames(s, n));
+  JS_FreeCString(c, s);
+  return v;
+}
+static JSValue js_set_span(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  int32_t n;
+  if (JS_ToInt32(c, &n, argv[0])) return JS_EXCEPTION;
+  JSValue before = JS_NewInt32(c, span);
+  span = n;
+  return before;
+}
+
+/* ------------------------------------------------------------------------------------------------------ modules */
+
+/* Workers may not make code from strings; the engine itself must while it loads their modules. */
+static __typeof__(((JSContext *)0)->eval_internal) eval_allowed;
+
+static JSValue throw_eval_error(JSContext *c, const char *text, ...) {
+  va_list ap;
+  va_start(ap, text);
+  JSValue e = JS_ThrowError(c, JS_EVAL_ERROR, text, ap);
+  va_end(ap);
+  return e;
+}
+static JSValue eval_refused(JSContext *c, JSValueConst this_obj, const char *input, size_t n, const char *filename,
+                            int line, int flags, int scope) {
+  return throw_eval_error(c, "Code generation from strings disallowed for this context");
+}
+static JSValue compile(JSContext *c, const char *source, size_t n, const char *name, int flags) {
+  c->eval_internal = eval_allowed;
+  JSValue v = JS_Eval(c, source, n, name, flags);
+  c->eval_internal = eval_refused;
+  return v;
+}
+
+typedef struct Module {
+  char *name, *source;
+  size_t length;
+  int type; /* 'j' JavaScript, 'v' a value: cjs, json, text, data and built-in modules */
+  JSValue value;
+  struct Module *next;
+} Module;
+static Module *modules;
+
+static Module *find_module(const char *name) {
+  for (Module *m = modules; m; m = m->next)
+    if (!strcmp(m->name, name)) return m;
+  return NULL;
+}
+static Module *new_module(JSContext *c, JSValueConst name) {
+  const char *s = JS_ToCString(c, name);
+  if (!s) return NULL;
+  Module *m = calloc(1, sizeof *m);
+  if (m) {
+    m->name = strdup(s);
+    m->value = JS_UNDEFINED;
+    m->next = modules;
+    modules = m;
+  }
+  JS_FreeCString(c, s);
+  return m;
+}
+
+/* addSource(name, bytes): an ES module. */
+static JSValue js_add_source(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  const uint8_t *p;
+  size_t n;
+  if (!bytes_of(c, argv[1], &p, &n)) return JS_ThrowTypeError(c, "not bytes");
+  Module *m = new_module(c, argv[0]);
+  if (!m || !(m->source = malloc(n + 1))) return JS_ThrowOutOfMemory(c);
+  memcpy(m->source, p, n);
+  m->source[n] = 0; /* QuickJS's parser wants the terminator */
+  m->length = n;
+  m->type = 'j';
+  return JS_UNDEFINED;
+}
+/* addValue(name, exports): a module whose exports are the own enumerable members of an object. */
+static JSValue js_add_value(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  Module *m = new_module(c, argv[0]);
+  if (!m) return JS_ThrowOutOfMemory(c);
+  m->type = 'v';
+  m->value = js_dup(argv[1]);
+  return JS_UNDEFINED;
+}
+static int fill_value_module(JSContext *c, JSModuleDef *d) {
+  JSPropertyEnum *members;
+  uint32_t count;
+  const char *name = JS_AtomToCString(c, d->module_name);
+  Module *m = name ? find_module(name) : NULL;
+  JS_FreeCString(c, name);
+  if (!m || JS_GetOwnPropertyNames(c, &members, &count, m->value, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY)) return -1;
+  int failed = 0;
+  for (uint32_t i = 0; i < count && !failed; i++) {
+    const char *key = JS_AtomToCString(c, members[i].atom);
+    JSValue v = key ? JS_GetProperty(c, m->value, members[i].atom) : JS_EXCEPTION;
+    failed = JS_IsException(v) || JS_SetModuleExport(c, d, key, v);
+    JS_FreeCString(c, key);
+  }
+  JS_FreePropertyEnum(c, members, count);
+  return failed ? -1 : 0;
+}
+static JSModuleDef *load_module(JSContext *c, const char *name, void *opaque) {
+  Module *m = find_module(name);
+  if (!m) {
+    JS_ThrowReferenceError(c, "No such module \"%s\".", name);
+    return NULL;
+  }
+  if (m->type == 'j') {
+    JSValue f = compile(c, m->source, m->length, name, JS_EVAL_TYPE_MODULE | JS_EVAL_FLAG_COMPILE_ONLY);
+    if (JS_IsException(f)) return NULL;
+    JSModuleDef *d = JS_VALUE_GET_PTR(f);
+    JS_FreeValue(c, f);
+    return d;
+  }
+  JSPropertyEnum *members;
+  uint32_t count;
+  JSModuleDef *d = JS_NewCModule(c, name, fill_value_module);
+  if (!d || JS_GetOwnPropertyNames(c, &members, &count, m->value, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY)) return NULL;
+  for (uint32_t i = 0; i < count; i++) {
+    const char *key = JS_AtomToCString(c, members[i].atom);
+    if (!key || JS_AddModuleExport(c, d, key)) d = NULL;
+    JS_FreeCString(c, key);
+    if (!d) break;
+  }
+  JS_FreePropertyEnum(c, members, count);
+  return d;
+}
+
+/* compileFunction(source, name): evaluates the text of one function expression; for CommonJS. */
+static JSValue js_compile_function(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  size_t n;
+  const char *source = JS_ToCStringLen(c, &n, argv[0]), *name = JS_ToCString(c, argv[1]);
+  JSValue v = source && name ? compile(c, source, n, name, JS_EVAL_TYPE_GLOBAL) : JS_EXCEPTION;
+  JS_FreeCString(c, source);
+  JS_FreeCString(c, name);
+  return v;
+}
+/* loadMain(name): a promise of the module's namespace. */
+static JSValue js_load_main(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  const char *name = JS_ToCString(c, argv[0]);
+  if (!name) return JS_EXCEPTION;
+  JSValue p = JS_LoadModule(c, "", name);
+  JS_FreeCString(c, name);
+  return p;
+}
+/* promiseState(p): 0 pending, 1 fulfilled, 2 rejected. */
+static JSValue js_promise_state(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  return JS_NewInt32(c, JS_PromiseState(c, argv[0]));
+}
+
+static void rejection(JSContext *c, JSValueConst promise, JSValueConst reason, bool handled, void *opaque) {
+  JSValueConst args[3] = {promise, reason, handled ? JS_TRUE : JS_FALSE};
+  JSValue r = JS_Call(c, rejected, JS_UNDEFINED, 3, args);
+  if (JS_IsException(r)) forget(c);
+  JS_FreeValue(c, r);
+}
+
+/* ------------------------------------------------------------------------------------------------------- exports */
+
+static const JSCFunctionListEntry natives[] = {
+    JS_CFUNC_DEF("send", 2, js_send),
+    JS_CFUNC_DEF("record", 4, js_record),
+    JS_CFUNC_DEF("utf8Encode", 1, js_utf8_encode),
+    JS_CFUNC_DEF("utf8Decode", 3, js_utf8_decode),
+    JS_CFUNC_DEF("random", 1, js_random),
+    JS_CFUNC_MAGIC_DEF("now", 0, js_now, 0),
+    JS_CFUNC_MAGIC_DEF("monotonic", 0, js_now, 1),
+    JS_CFUNC_DEF("isError", 1, js_is_error),
+    JS_CFUNC_DEF("classOf", 1, js_class_of),
+    JS_CFUNC_DEF("workerFrames", 1, js_worker_frames),
+    JS_CFUNC_DEF("setSpan", 1, js_set_span),
+    JS_CFUNC_DEF("addSource", 2, js_add_source),
+    JS_CFUNC_DEF("addValue", 2, js_add_value),
+    JS_CFUNC_DEF("compileFunction", 2, js_compile_function),
+    JS_CFUNC_DEF("loadMain", 1, js_load_main),
+    JS_CFUNC_DEF("promiseState", 1, js_promise_state),
+};
+
+EXPORT("ob_state") void *ob_state(void) { return &S; }
+
+EXPORT("ob_reserve") void *ob_reserve(uint32_t n) {
+  if (n > S.in_cap) {
+    void *p = realloc((void *)(uintptr_t)S.in_ptr, n);
+    if (!p) {
+      S.flags |= FLAG_OUT_OF_MEMORY;
+      return NULL;
+    }
+    S.in_ptr = (uint32_t)(uintptr_t)p;
+    S.in_cap = n;
+  }
+  return (void *)(uintptr_t)S.in_ptr;
+}
+
+/* The prelude's functions lose their source text: they print as native code, and an image is smaller without it. */
+static JSValue compile_prelude(void) {
+  size_t n;
+  JSValue f = compile(ctx, ob_prelude, ob_prelude_len, "otelbridge:prelude", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
+  if (JS_IsException(f)) return f;
+  uint8_t *code = JS_WriteObject(ctx, &n, f, JS_WRITE_OBJ_BYTECODE | JS_WRITE_OBJ_STRIP_SOURCE);
+  JS_FreeValue(ctx, f);
+  if (!code) return JS_EXCEPTION;
+  f = JS_ReadObject(ctx, code, n, JS_READ_OBJ_BYTECODE);
+  js_free(ctx, code);
+  return JS_IsException(f) ? f : JS_EvalFunction(ctx, f);
+}
+static int failed_start(void) { /* a defect of the prelude: the text goes where messages go */
+  JSValue e = JS_GetException(ctx), stack = JS_GetPropertyStr(ctx, e, "stack");
+  size_t n;
+  const char *s = JS_ToCStringLen(ctx, &n, e);
+  if (s) text_add(&out, s, n);
+  JS_FreeCString(ctx, s);
+  s = JS_ToCStringLen(ctx, &n, stack);
+  text_char(&out, '\n');
+  if (s) text_add(&out, s, n);
+  S.out_ptr = (uint32_t)(uintptr_t)out.p;
+  S.out_len = out.n;
+  return -1;
+}
+
+EXPORT("ob_init") int ob_init(void) {
+  static const char *const levels[] = {"debug", "log", "info", "warn", "error"};
+  rt = JS_NewRuntime2(&heap, NULL);
+  JS_SetMaxStackSize(rt, 256 * 1024);
+  ctx = JS_NewContext(rt);
+  JS_SetModuleLoaderFunc(rt, NULL, load_module, NULL);
+  eval_allowed = ctx->eval_internal;
+  ctx->eval_internal = eval_refused;
+  ob_reserve(65536);
+  text_room(&out, 32768);
+  ring_empty();
+
+  JSValue native = JS_NewObject(ctx), console = JS_NewObject(ctx), hooks = JS_NewObject(ctx);
+  JS_SetPropertyFunctionList(ctx, native, natives, countof(natives));
+  for (int i = 0; i < 5; i++)
+    JS_SetPropertyStr(ctx, console, levels[i], JS_NewCFunctionMagic(ctx, js_console, levels[i], 0, JS_CFUNC_generic_magic, i));
+  JS_SetPropertyStr(ctx, native, "console", console);
+  JS_SetPropertyStr(ctx, native, "hooks", js_dup(hooks));
+  JSValue wrapper = compile_prelude();
+  if (JS_IsException(wrapper)) return failed_start();
+  JSValue r = JS_Call(ctx, wrapper, JS_UNDEFINED, 1, (JSValueConst *)&native);
+  if (JS_IsException(r)) return failed_start();
+  JS_FreeValue(ctx, r);
+  JS_FreeValue(ctx, wrapper);
+  JS_FreeValue(ctx, native);
+  receive = JS_GetPropertyStr(ctx, hooks, "receive");
+  settle = JS_GetPropertyStr(ctx, hooks, "settle");
+  rejected = JS_GetPropertyStr(ctx, hooks, "rejected");
+  JS_FreeValue(ctx, hooks);
+  JS_SetHostPromiseRejectionTracker(rt, rejection, NULL);
+  for (JSContext *c; JS_ExecutePendingJob(rt, &c) > 0;) {
+  }
+  JS_RunGC(rt);
+  /* A collection touches the header of every object: in a fresh instance that copies most pages of the image. */
+  JS_SetGCThreshold(rt, 8 << 20);
+  return 0;
+}
+
+static void run_jobs(void) {
+  JSContext *c;
+  int r;
+  /* An exception of a job is a throwing queueMicrotask callback: workerd records nothing of it. */
+  while ((r = JS_ExecutePendingJob(rt, &c))) {
+    if (r < 0) forget(c);
+    span = 0;
+  }
+}
+
+EXPORT("ob_run") int ob_run(uint32_t n) {
+  uint32_t at = 0;
+  JS_UpdateStackTop(rt);
+  if (S.reseed) reseed();
+  if (S.ring_reset) ring_empty();
+  out.n = 0;
+  while (at + 8 <= n && n <= S.in_cap) {
+    const uint8_t *frame = (const uint8_t *)(uintptr_t)S.in_ptr + at;
+    uint32_t json_len = *(const uint32_t *)frame, blob_len = *(const uint32_t *)(frame + 4);
+    if ((uint64_t)at + 8 + json_len + blob_len > n) return -2;
+    JSValue args[2] = {JS_NewStringLen(ctx, (const char *)frame + 8, json_len), JS_UNDEFINED};
+    if (blob_len) args[1] = JS_NewArrayBufferCopy(ctx, frame + 8 + json_len, blob_len);
+    at = (at + 8 + json_len + blob_len + 7) & ~7u;
+    JSValue r = JS_Call(ctx, receive, JS_UNDEFINED, 2, (JSValueConst *)args);
+    if (JS_IsException(r)) forget(ctx);
+    JS_FreeValue(ctx, r);
+    JS_FreeValue(ctx, args[0]);
+    JS_FreeValue(ctx, args[1]);
+    run_jobs();
+  }
+  /* settle() reports unhandled rejections, which may run code of the worker; it says how much the guest waits for. */
+  int32_t waiting = 0, more = 1;
+  for (int round = 0; more && round < 100; round++) {
+    JSValue r = JS_Call(ctx, settle, JS_UNDEFINED, 0, NULL);
+    if (JS_IsException(r) || JS_ToInt32(ctx, &waiting, r)) forget(ctx), waiting = 0;
+    JS_FreeValue(ctx, r);
+    more = JS_IsJobPending(rt);
+    run_jobs();
+  }
+  S.out_ptr = (uint32_t)(uintptr_t)out.p;
+  S.out_len = out.n;
+  return S.status = waiting > 0;
+}

@@ -1,0 +1,187 @@
+// The host protocol: messages, operations the host performs, and how errors cross.
+//
+// Everything that goes into a message is a primitive, or a list or record without a prototype: JSON.stringify asks
+// objects for toJSON, and a worker may have put one on Object.prototype or Array.prototype.
+
+const hostParse = JSON.parse;
+const hostStringify = JSON.stringify;
+const hostSetPrototypeOf = Object.setPrototypeOf;
+const hostCreate = Object.create;
+const HostPromise = Promise;
+const hostString = String;
+const hostUncurry = Function.prototype.bind.bind(Function.prototype.call);
+const hostThen = hostUncurry(Promise.prototype.then);
+const hostResolve = Promise.resolve.bind(Promise);
+const hostIndexOf = hostUncurry(String.prototype.indexOf);
+const hostSlice = hostUncurry(String.prototype.slice);
+const hostCharCode = hostUncurry(String.prototype.charCodeAt);
+const hostIds = new WeakMap();
+const hostGetId = hostIds.get.bind(hostIds);
+const hostSetId = hostIds.set.bind(hostIds);
+const hostErrors = hostSetPrototypeOf({ Error, TypeError, RangeError, SyntaxError, ReferenceError, URIError, EvalError }, null);
+
+/** A list whose members no tampered prototype can intercept. */
+function hostList(...items) {
+  return hostSetPrototypeOf(items, null);
+}
+/** The same for a record written as an object literal. */
+function hostRecord(members) {
+  return hostSetPrototypeOf(members, null);
+}
+/** Send a message: a hostList() and, if given, a string or bytes. */
+function hostSend(message, blob) {
+  native.send(hostStringify(message), blob);
+}
+
+let moduleScope = true;
+native.atModuleScope = () => moduleScope;
+
+/** The invocation that runs, or undefined: see 70-dispatch.js. */
+let invocation;
+
+// ---------------------------------------------------------------------------------------------------- operations
+
+let pendingOps = hostCreate(null);
+let pendingCount = 0;
+let lastOp = 0;
+
+/**
+ * Ask the host for something it does while other code runs.
+ * @param {string} kind  timer, fetch, call, read, digest, ...
+ * @param {object} args  a hostRecord(), or an object literal of primitives
+ * @returns {Promise<[any, Uint8Array|null]>} the host's value and its bytes
+ */
+function hostOp(kind, args, blob) {
+  const id = ++lastOp;
+  const promise = new HostPromise((resolve, reject) => {
+    pendingOps[id] = hostList(resolve, reject, currentSpan());
+  });
+  pendingCount++;
+  hostSetId(promise, id);
+  hostSend(hostList('op', id, kind, currentSpan(), hostSetPrototypeOf(args, null)), blob);
+  return promise;
+}
+/** The host need not do it any more; the promise stays pending. */
+function hostCancel(promise) {
+  const id = hostGetId(promise);
+  if (id !== undefined && pendingOps[id]) {
+    delete pendingOps[id];
+    pendingCount--;
+    hostSend(hostList('cancel', id));
+  }
+}
+function hostAnswer(id, ok, value, blob) {
+  const op = pendingOps[id];
+  if (!op) return;
+  delete pendingOps[id];
+  pendingCount--;
+  if (ok) op[0](hostList(value, blob === undefined ? null : new HostBytes(blob)));
+  else op[1](hostError(value[0], value[1]));
+}
+const HostBytes = Uint8Array;
+
+/** An error as the host describes it: a native class for native names, a DOMException for the others. */
+function hostError(name, message) {
+  const known = hostErrors[name];
+  return known ? new known(message) : new DOMException(message, name);
+}
+function dropOps() {
+  pendingOps = hostCreate(null);
+  pendingCount = 0;
+}
+
+/** A stream of bytes that the host feeds: the body of a request, or of the response to a subrequest. */
+function openBodyStream(id) {
+  return new ReadableStream(
+    {
+      pull(controller) {
+        return hostThen(hostOp('read', hostRecord({ stream: id })), (reply) => {
+          if (reply[1] !== null) controller.enqueue(reply[1]);
+          if (reply[0]) controller.close();
+        });
+      },
+      cancel() {
+        hostSend(hostList('drop', id));
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+// -------------------------------------------------------------------------------------------------------- errors
+
+const ERROR_BYTES = 4096; // workerd's limit for a message, and for a stack with its first line
+
+/** The longest start of a string that has at most `limit` bytes as UTF-8. */
+function cutText(text, limit) {
+  const length = text.length;
+  if (length * 3 <= limit) return text;
+  let bytes = 0;
+  for (let i = 0; i < length; i++) {
+    const code = hostCharCode(text, i);
+    const pair = code >= 0xd800 && code < 0xdc00 && i + 1 < length;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : pair ? 4 : 3;
+    if (bytes > limit) return hostSlice(text, 0, i);
+    if (pair) i++;
+  }
+  return text;
+}
+
+/** A stack without its first line and without our own frames. */
+function cleanStack(stack, name, message) {
+  const head = message === '' ? name : name + ': ' + message;
+  const room = ERROR_BYTES - native.utf8Encode(head).length - 1;
+  if (hostIndexOf(stack, head + '\n') === 0) stack = hostSlice(stack, head.length + 1);
+  const out = native.workerFrames(stack);
+  return room > 0 && out !== '' ? cutText(out, room) : undefined;
+}
+
+function isErrorLike(e) {
+  return native.isError(e) || (typeof e === 'object' && e !== null && typeof e.message === 'string' && typeof e.name === 'string');
+}
+function textOfThrown(e) {
+  if (typeof e !== 'object' || e === null) return hostString(e);
+  const kind = native.classOf(e);
+  if (kind !== 'Object') return '#<' + kind + '>';
+  const proto = Object.getPrototypeOf(e);
+  const maker = proto === null ? undefined : proto.constructor;
+  return maker ? '#<' + hostString(maker.name) + '>' : '[object Object]';
+}
+
+/** name, message and stack (or undefined) of whatever was thrown, cut to workerd's sizes. Never throws. */
+function describeThrown(e) {
+  let name = 'Error';
+  let message = '';
+  let stack;
+  try {
+    if (isErrorLike(e)) {
+      const given = e.name;
+      if (typeof given === 'string' && given !== '') name = cutText(given, 256);
+      message = e.message === undefined ? '' : hostString(e.message);
+      if (typeof e.stack === 'string' && e.stack !== '') stack = e.stack;
+    } else {
+      message = textOfThrown(e);
+    }
+  } catch {
+    message = message === '' ? 'The thrown value could not be read.' : message;
+  }
+  const cut = cutText(message, ERROR_BYTES);
+  return hostRecord({ name, message: cut, stack: stack === undefined ? undefined : cleanStack(stack, name, message) });
+}
+
+const RECORD_EXCEPTION = 2;
+const RECORD_DIAGNOSTIC = 3;
+const RECORD_SPAN_OPEN = 4;
+const RECORD_SPAN_CLOSE = 5;
+
+/** Record an exception that nobody caught. `last`: it ends the invocation, and room is reserved for it. */
+function reportException(e, last) {
+  native.record(RECORD_EXCEPTION, hostStringify(describeThrown(e)), currentSpan(), last === true);
+}
+
+// --------------------------------------------------------------------------------------------------------- spans
+
+let span = 0;
+function currentSpan() {
+  return span;
+}

@@ -1,0 +1,257 @@
+// One invocation at a time: from the host's "invoke" to "done", with everything in between.
+
+class ExecutionContext {
+  #invocation;
+  constructor(owner, props) {
+    this.#invocation = owner;
+    this.props = props;
+  }
+  get exports() {
+    return (this.#invocation.exports ??= exportStubs());
+  }
+  waitUntil(promise) {
+    const owner = this.#invocation;
+    if (owner.ended) return;
+    owner.waits++;
+    hostThen(hostResolve(promise), () => waited(owner), (e) => {
+      if (!owner.ended) reportException(e);
+      waited(owner);
+    });
+  }
+  passThroughOnException() {
+    this.#invocation.passThrough = true;
+  }
+}
+function waited(owner) {
+  owner.waits--;
+  finish(owner);
+}
+function needInvocation() {
+  if (invocation === undefined) throw new Error('There is no invocation to do this in.');
+  return invocation;
+}
+/** Stubs of this worker's own entrypoints; each call is an invocation of its own. */
+function exportStubs() {
+  const stubs = {};
+  const names = valueKeys(mainExports);
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i];
+    const stub = (options) => makeFetcher(hostStringify(hostList('self', name, packValue(options?.props ?? {}, 0))));
+    valueDefine(stubs, name, member(stub));
+  }
+  return stubs;
+}
+
+function invoke(kind, entrypoint, props, detail, blob) {
+  const owner = (invocation = {
+    kind, waits: 0, ended: false, passThrough: false, answered: false, bodyDone: false,
+    controller: undefined, reader: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
+  });
+  owner.ctx = new ExecutionContext(owner, unpackValue(props));
+  const start = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue })[kind];
+  let result;
+  try {
+    result = start(owner, findEntrypoint(entrypoint, owner.ctx), detail, blob);
+  } catch (e) {
+    return failed(owner, e);
+  }
+  hostThen(hostResolve(result), (value) => answered(owner, value), (e) => failed(owner, e));
+}
+
+function findEntrypoint(name, ctx) {
+  const key = name === null ? 'default' : name;
+  if (!hostHas(mainExports, key)) {
+    throw new Error(name === null ? 'Worker has no default entrypoint.' : `Worker has no such entrypoint: ${name}`);
+  }
+  const found = mainExports[key];
+  if (typeof found !== 'function') return found;
+  if (found.prototype instanceof WorkerEntrypoint || found.prototype instanceof DurableObject) return new found(ctx, workerEnv);
+  throw new TypeError(`The export '${key}' is a function; a handler is an object with fetch() or a class that extends WorkerEntrypoint.`);
+}
+/** A class gets its arguments alone, an object of handlers env and ctx behind them. */
+function callHandler(target, name, first, ctx) {
+  const handler = target[name];
+  if (typeof handler !== 'function') {
+    if (name === 'fetch') native.console.warn('Received a FetchEvent but we lack a handler for FetchEvents. Did you remember to export a fetch() function?');
+    throw new Error(`Handler does not export a ${name}() function.`);
+  }
+  return target instanceof WorkerEntrypoint ? hostCall(handler, target, first) : hostCall(handler, target, first, workerEnv, ctx);
+}
+const hostCall = hostUncurry(Function.prototype.call);
+
+function startFetch(owner, target, detail, blob) {
+  owner.controller = new AbortController();
+  const bodyKind = detail[3];
+  const body = bodyKind === 0 ? null : bodyKind === 1 ? new HostBytes(blob === undefined ? 0 : blob) : openBodyStream(0);
+  const request = makeRequest(detail[0], detail[1], detail[2], body, owner.controller.signal, detail[4]);
+  return callHandler(target, 'fetch', request, owner.ctx);
+}
+function startRpc(owner, target, detail) {
+  const method = detail[0];
+  const list = unpackValue(detail[1]);
+  const own = target instanceof WorkerEntrypoint ? undefined : hostHas(target, method);
+  const handler = method === 'constructor' || own === false || (own === undefined && hostHas(target, method)) ? undefined : target[method];
+  if (typeof handler !== 'function') throw new TypeError(`The RPC receiver does not implement the method "${method}".`);
+  return Reflect.apply(handler, target, list);
+}
+function startScheduled(owner, target, detail) {
+  return callHandler(target, 'scheduled', { cron: detail[0], scheduledTime: detail[1], type: 'scheduled', noRetry() {} }, owner.ctx);
+}
+function startQueue(owner, target, detail) {
+  const queue = detail[0];
+  const list = detail[1];
+  const batch = { queue, messages: [], acked: hostCreate(null), retried: hostCreate(null), all: '' };
+  owner.batch = batch;
+  const messages = [];
+  for (let i = 0; i < list.length; i++) {
+    const { id, body, timestamp, attempts } = list[i];
+    messages.push({
+      id,
+      timestamp: new ValueDate(timestamp),
+      attempts,
+      body: unpackValue(body),
+      ack() { delete batch.retried[id]; batch.acked[id] = true; },
+      retry(options) { delete batch.acked[id]; batch.retried[id] = options?.delaySeconds ?? null; },
+    });
+  }
+  return callHandler(target, 'queue', {
+    queue,
+    messages,
+    ackAll() { batch.all = 'ack'; },
+    retryAll() { batch.all = 'retry'; },
+  }, owner.ctx);
+}
+
+function answered(owner, value) {
+  if (owner.ended || owner.answered) return;
+  try {
+    if (owner.kind === 'fetch') return respond(owner, value);
+    if (owner.kind === 'rpc') hostSend(hostList('result', hostStringify(packValue(value, 0))));
+    else if (owner.kind === 'queue') {
+      const { acked, retried, all } = owner.batch;
+      hostSend(hostList('result', hostStringify(hostRecord({ acked, retried, all }))));
+    } else hostSend(hostList('result', 'null'));
+  } catch (e) {
+    return failed(owner, e);
+  }
+  owner.answered = owner.bodyDone = true;
+  finish(owner);
+}
+
+function respond(owner, response) {
+  if (!isResponse(response)) throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
+  const source = bodySource(response);
+  const head = responseHead(response); // [status, statusText, headers]
+  owner.answered = true;
+  switch (source.kind) {
+    case 'empty':
+      hostSend(hostList('response', head[0], head[1], head[2], 0));
+      break;
+    case 'text':
+      hostSend(hostList('response', head[0], head[1], head[2], 1), source.text);
+      break;
+    case 'bytes':
+      hostSend(hostList('response', head[0], head[1], head[2], 1), source.view);
+      break;
+    default:
+      owner.reader = source.stream.getReader();
+      hostSend(hostList('response', head[0], head[1], head[2], 2));
+      return pump(owner);
+  }
+  owner.bodyDone = true;
+  finish(owner);
+}
+/** Send the next chunk of the body; the host asks for one at a time. */
+function pump(owner) {
+  owner.awaitingPull = false;
+  hostThen(hostResolve(owner.reader.read()), (step) => {
+    if (owner.ended || owner.bodyDone) return;
+    if (step.done) {
+      hostSend(hostList('end'));
+      owner.bodyDone = true;
+      return finish(owner);
+    }
+    const chunk = step.value;
+    if (!ArrayBuffer.isView(chunk) && native.classOf(chunk) !== 'ArrayBuffer') {
+      return broken(owner, new TypeError('This ReadableStream did not return bytes.'));
+    }
+    hostSend(hostList('body'), chunk);
+    owner.awaitingPull = true;
+  }, (e) => broken(owner, e));
+}
+function broken(owner, e) {
+  if (owner.ended || owner.bodyDone) return;
+  reportException(e, true);
+  const thrown = describeThrown(e);
+  hostSend(hostList('broken', thrown.name, thrown.message, thrown.stack === undefined ? null : thrown.stack));
+  owner.bodyDone = true;
+  finish(owner);
+}
+
+function failed(owner, e) {
+  if (owner.ended || owner.answered) return;
+  reportException(e, true);
+  const thrown = describeThrown(e);
+  hostSend(hostList('thrown', thrown.name, thrown.message, thrown.stack === undefined ? null : thrown.stack, owner.passThrough));
+  owner.answered = owner.bodyDone = true;
+  finish(owner);
+}
+/** The invocation ends with its response sent, its body read and nothing in waitUntil(). */
+function finish(owner) {
+  if (owner.ended || !owner.answered || !owner.bodyDone || owner.waits > 0) return;
+  owner.ended = true;
+  if (invocation !== owner) return;
+  invocation = undefined;
+  clearAllTimers();
+  dropOps();
+  hostSend(hostList('done'));
+}
+/** Nobody waits for the response any more: the handler is left where it is, waitUntil() work goes on. */
+function abandon(reason) {
+  const owner = invocation;
+  if (owner === undefined) return;
+  if (owner.controller !== undefined) owner.controller.abort(new DOMException(reason, 'AbortError'));
+  if (owner.reader !== undefined && !owner.bodyDone) hostThen(hostResolve(owner.reader.cancel(reason)), undefined, () => {});
+  owner.awaitingPull = false;
+  owner.answered = owner.bodyDone = true;
+  finish(owner);
+}
+
+// ---------------------------------------------------------------------------------------------------------- hooks
+
+const unhandled = hostList();
+let unhandledCount = 0;
+
+native.hooks.rejected = (promise, reason, handled) => {
+  if (!handled) {
+    unhandled[unhandledCount++] = hostList(promise, reason);
+    return;
+  }
+  for (let i = 0; i < unhandledCount; i++) {
+    if (unhandled[i][0] === promise) {
+      unhandled[i] = unhandled[--unhandledCount];
+      return;
+    }
+  }
+};
+
+native.hooks.receive = (json, blob) => {
+  const message = hostParse(json);
+  switch (message[0]) {
+    case 'op': return hostAnswer(message[1], message[2], message[3], blob);
+    case 'invoke': return invoke(message[1], message[2], message[3], message[4], blob);
+    case 'pull': return invocation !== undefined && invocation.awaitingPull ? pump(invocation) : undefined;
+    case 'abandon': return abandon(message[1]);
+    case 'module': return addModule(message[1], message[2], blob);
+    case 'load': return load(message[1], unpackValue(message[2]));
+  }
+};
+
+native.hooks.settle = () => {
+  for (let n = unhandledCount, i = 0; i < n && unhandledCount > 0; i++) {
+    const entry = unhandled[0];
+    unhandled[0] = unhandled[--unhandledCount];
+    dispatchGlobal(new PromiseRejectionEvent('unhandledrejection', hostRecord({ promise: entry[0], reason: entry[1] })));
+  }
+  return pendingCount + (invocation !== undefined && invocation.awaitingPull ? 1 : 0);
+};
