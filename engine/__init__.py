@@ -1,0 +1,4 @@
+"""Builds otelbridge/sandbox/javascript/engine.wasm: QuickJS-ng, our C shim and our prelude as one module without imports.
+
+Used by hatch_build.py and engine_build.py only; never part of the installed package.
+"""

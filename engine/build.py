@@ -1,0 +1,185 @@
+"""The steps from pinned sources to engine.wasm, cached by a hash of everything that goes in."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine import prelude, wasm
+from engine.errors import EngineBuildError
+from engine.fetch import fetch_npm, fetch_sdist, replace_file, run, tar_members
+from engine.licenses import collect
+
+__all__ = ["Built", "build", "cache_folder", "install"]
+
+QUICKJS = ("quickjs-ng", "0.17.0.2", "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef")
+ZIG = "0.17.1"
+FLAGS = (
+    "--target=wasm32-wasi",
+    "-mexec-model=reactor",
+    "-DNDEBUG",
+    "-D_GNU_SOURCE",
+    "-DQUICKJS_NG_BUILD",
+    "-fno-sanitize=undefined",
+    "-mbulk-memory",
+    "-msign-ext",
+    "-mnontrapping-fptoint",
+    "-mmultivalue",
+    "-I.",
+    "-Iquickjs",
+    "-lm",
+    "-Wl,-z,stack-size=1048576",
+    "-Wl,--strip-debug",
+    "-Wl,--export=__stack_pointer",
+)
+# worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.
+UNITS = ("worker.c", "prelude.c", "quickjs/libregexp.c", "quickjs/libunicode.c", "quickjs/dtoa.c")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished engine. `folder` holds engine.wasm, prelude.js and licenses/; `cached` says that nothing was compiled."""
+
+    folder: Path
+    key: str
+    cached: bool
+    seconds: float
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where engines and downloads are kept between builds."""
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "otelbridge" / "engine"
+
+
+def build(root: Path, *, cache: Path | None = None, optimize: str = "-Os") -> Built:
+    """Build the engine from the C and prelude sources below `root`, or take it from the cache."""
+    started = time.monotonic()
+    cache = cache or cache_folder()
+    javascript = root / "otelbridge" / "sandbox" / "javascript"
+    inputs = _inputs(javascript)
+    rows = prelude.packages(javascript / "prelude")
+    key = _key(inputs, rows, optimize)
+    folder = cache / key
+    if _usable(folder):
+        return Built(folder, key, True, time.monotonic() - started)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as work:
+        made = Path(work, "made")
+        _make(made, Path(work, "source"), inputs, rows, cache, optimize)
+        if folder.exists() and not _usable(folder):
+            os.rename(folder, Path(work, "damaged"))
+        try:
+            os.rename(made, folder)
+        except OSError:
+            # Another build of the same inputs was faster; its bytes are the same.
+            if not _usable(folder):
+                raise
+    return Built(folder, key, False, time.monotonic() - started)
+
+
+def install(built: Built, root: Path) -> Path:
+    """Copy the engine and the licence texts into the package's folders. An unchanged file keeps its time stamp."""
+    target = root / "otelbridge" / "sandbox" / "javascript" / "engine.wasm"
+    _copy(built.folder / "engine.wasm", target)
+    for text in sorted((built.folder / "licenses").iterdir()):
+        _copy(text, root / "otelbridge" / "licenses" / text.name)
+    return target
+
+
+def _inputs(javascript: Path) -> dict[str, bytes]:
+    """Return the project's own sources by relative name: the shim's C files and the prelude's scripts."""
+    files = [*javascript.glob("engine/*.[ch]"), *javascript.glob("prelude/*.js")]
+    if not any(file.name == "worker.c" for file in files):
+        raise EngineBuildError("compile", f"there is no {javascript / 'engine' / 'worker.c'}")
+    return {file.relative_to(javascript).as_posix(): file.read_bytes() for file in sorted(files)}
+
+
+def _key(inputs: Mapping[str, bytes], rows: list[prelude.Package], optimize: str) -> str:
+    """Hash all that goes in, the build code itself included."""
+    digest = hashlib.sha256()
+    recipe = {file.name: file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))}
+    parts = [("choices", repr((QUICKJS, ZIG, FLAGS, UNITS, optimize, [asdict(row) for row in rows])).encode())]
+    for name, data in [*parts, *recipe.items(), *inputs.items()]:
+        digest.update(f"{len(name)} {len(data)} {name}".encode() + data)
+    return digest.hexdigest()[:32]
+
+
+def _usable(folder: Path) -> bool:
+    """Tell whether a cached engine is there and whole; a damaged one is built again."""
+    try:
+        data = (folder / "engine.wasm").read_bytes()
+        wasm.verify(data, wasm.EXPORTS)
+        return hashlib.sha256(data).hexdigest() == (folder / "sha256").read_text().strip()
+    except (OSError, EngineBuildError):
+        return False
+
+
+def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prelude.Package], cache: Path, optimize: str) -> None:
+    """Fetch, bundle, compile and verify; leave the result in `made`."""
+    ziglang = _ziglang()
+    downloads = cache / "downloads"
+    name, version, _ = QUICKJS
+    _say(f"fetching the source of {name} {version}")
+    archive = fetch_sdist(*QUICKJS, downloads)
+    quickjs = tar_members(archive, f"{name.replace('-', '_')}-{version}/upstream-quickjs/")
+    if "quickjs.c" not in quickjs:
+        raise EngineBuildError("download", f"{name} {version} does not hold upstream-quickjs/quickjs.c")
+    npm = {}
+    factories = {}
+    for row in rows:
+        _say(f"fetching {row.package} {row.version}")
+        npm[row.package] = tar_members(fetch_npm(row.package, row.version, downloads), "package/")
+        factories[row.name] = prelude.check(row, npm[row.package])
+    script = prelude.bundle({n: data.decode() for n, data in inputs.items() if n.startswith("prelude/")}, factories)
+    tree = {f"quickjs/{n}": data for n, data in quickjs.items() if n.endswith((".c", ".h"))}
+    tree |= {n.removeprefix("engine/"): data for n, data in inputs.items() if n.startswith("engine/")}
+    tree |= {"prelude.h": prelude.c_header().encode(), "prelude.c": prelude.c_source(script).encode()}
+    for path, data in tree.items():
+        replace_file(source / path, data)
+    _say("compiling (about a minute when nothing is cached)")
+    _compile(source, cache, optimize)
+    module = (source / "engine.wasm").read_bytes()
+    wasm.verify(module, wasm.EXPORTS)
+    replace_file(made / "engine.wasm", module)
+    replace_file(made / "sha256", hashlib.sha256(module).hexdigest().encode())
+    replace_file(made / "prelude.js", script.encode())
+    for title, text in collect(quickjs, npm, ziglang).items():
+        replace_file(made / "licenses" / title, text.encode())
+
+
+def _compile(source: Path, cache: Path, optimize: str) -> None:
+    """Run zig inside `source` with relative names only: no path of this machine reaches the module or zig's cache keys."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("ZIG_", "CPATH", "C_INCLUDE"))}
+    env |= {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache / "zig")}
+    run("compile", [sys.executable, "-m", "ziglang", "cc", *UNITS, *FLAGS, optimize, "-o", "engine.wasm"], cwd=source, env=env)
+    if os.fsencode(source) in (source / "engine.wasm").read_bytes():
+        raise EngineBuildError("verify", "the module holds the path of the folder it was compiled in, so no two builds are the same")
+
+
+def _ziglang() -> Path:
+    """Return the compiler package's folder, or refuse: another version makes other bytes."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise EngineBuildError("toolchain", f"the Python package ziglang=={ZIG} is not installed")
+    if (found := importlib.metadata.version("ziglang")) != ZIG:
+        raise EngineBuildError("toolchain", f"ziglang is {found}, the engine needs {ZIG}")
+    return Path(spec.origin).parent
+
+
+def _copy(source: Path, target: Path) -> None:
+    data = source.read_bytes()
+    if not target.exists() or target.read_bytes() != data:
+        replace_file(target, data)
+
+
+def _say(text: str) -> None:
+    print(f"engine: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,77 @@
+"""Joins the prelude's files and the npm packages they need into one JavaScript function, and that into C source."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import EngineBuildError
+
+__all__ = ["Package", "bundle", "c_header", "c_source", "packages"]
+
+_NAME = re.compile(r"[A-Za-z_$][\w$]*")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One file of an npm package: a row of the prelude's packages.json. `name` is the const that holds its exports."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    name: str
+
+
+def packages(folder: Path) -> list[Package]:
+    """Read packages.json of the prelude's folder; a prelude without one uses no package."""
+    table = folder / "packages.json"
+    if not table.exists():
+        return []
+    try:
+        rows = [Package(**row) for row in json.loads(table.read_bytes())]
+    except (TypeError, ValueError) as error:
+        raise EngineBuildError("prelude", f"{table.name} must be a list of {{package, version, file, sha256, name}}: {error}") from error
+    for row in rows:
+        if not _NAME.fullmatch(row.name):
+            raise EngineBuildError("prelude", f"{table.name}: {row.name!r} can't name a const")
+    return rows
+
+
+def check(row: Package, files: Mapping[str, bytes]) -> str:
+    """Return the text of the row's file out of its package's files, or refuse it."""
+    if row.file not in files:
+        raise EngineBuildError("prelude", f"{row.package} {row.version} has no file {row.file}")
+    found = hashlib.sha256(files[row.file]).hexdigest()
+    if found != row.sha256:
+        raise EngineBuildError("hash", f"{row.file} of {row.package} {row.version} has sha256 {found}, expected {row.sha256}")
+    return files[row.file].decode()
+
+
+def bundle(sources: Mapping[str, str], factories: Mapping[str, str]) -> str:
+    """Return `(function (native) {...})`: each factory's exports as a const, then the sources in the order of their names."""
+    parts = ["(function (native) { 'use strict';\n"]
+    for name, text in factories.items():
+        parts.append(f"const {name} = (function () {{ const module = {{ exports: {{}} }}; let exports = module.exports;\n")
+        parts.append(f"{text}\nreturn module.exports; }})();\n")
+    for name in sorted(sources):
+        parts.append(f"// {name}\n{sources[name]}\n")
+    parts.append("})")
+    return "".join(parts)
+
+
+def c_header() -> str:
+    """Return prelude.h. The text stands in its own object file: a change of the prelude does not compile QuickJS again."""
+    return "extern const char ob_prelude[]; /* UTF-8, ends with a zero that ob_prelude_len does not count */\nextern const unsigned ob_prelude_len;\n"
+
+
+def c_source(text: str) -> str:
+    """Return prelude.c, which holds `text` as bytes."""
+    data = text.encode()
+    rows = [",".join(map(str, data[at : at + 32])) + "," for at in range(0, len(data), 32)]
+    body = "\n".join(rows)
+    return f'#include "prelude.h"\nconst char ob_prelude[] = {{\n{body}\n0}};\nconst unsigned ob_prelude_len = {len(data)};\n'
