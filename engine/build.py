@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -24,7 +25,6 @@ QUICKJS = ("quickjs-ng", "0.17.0.2", "43d2e48272208721a7aaea8e3f02d4b9318f12ef20
 ZIG = "0.17.1"
 FLAGS = (
     "--target=wasm32-wasi",
-    "-mexec-model=reactor",
     "-DNDEBUG",
     "-D_GNU_SOURCE",
     "-DQUICKJS_NG_BUILD",
@@ -35,11 +35,8 @@ FLAGS = (
     "-mmultivalue",
     "-I.",
     "-Iquickjs",
-    "-lm",
-    "-Wl,-z,stack-size=1048576",
-    "-Wl,--strip-debug",
-    "-Wl,--export=__stack_pointer",
 )
+LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=1048576", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
 # worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.
 UNITS = ("worker.c", "prelude.c", "quickjs/libregexp.c", "quickjs/libunicode.c", "quickjs/dtoa.c")
 
@@ -105,11 +102,16 @@ def _inputs(javascript: Path) -> dict[str, bytes]:
 
 def _key(inputs: Mapping[str, bytes], rows: list[prelude.Package], optimize: str) -> str:
     """Hash all that goes in, the build code itself included."""
+    recipe = {file.name: file.read_bytes() for file in Path(__file__).parent.glob("*.py")}
+    choices = repr((QUICKJS, ZIG, optimize, [asdict(row) for row in rows])).encode()
+    return _digest({"choices": choices, **recipe, **inputs})
+
+
+def _digest(parts: Mapping[str, bytes]) -> str:
+    """Hash named bytes, whatever their order, so that no two different sets look the same."""
     digest = hashlib.sha256()
-    recipe = {file.name: file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))}
-    parts = [("choices", repr((QUICKJS, ZIG, FLAGS, UNITS, optimize, [asdict(row) for row in rows])).encode())]
-    for name, data in [*parts, *recipe.items(), *inputs.items()]:
-        digest.update(f"{len(name)} {len(data)} {name}".encode() + data)
+    for name in sorted(parts):
+        digest.update(f"{len(name)} {len(parts[name])} {name}".encode() + parts[name])
     return digest.hexdigest()[:32]
 
 
@@ -145,8 +147,7 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
     tree |= {"prelude.h": prelude.c_header().encode(), "prelude.c": prelude.c_source(script).encode()}
     for path, data in tree.items():
         replace_file(source / path, data)
-    _say("compiling (about a minute when nothing is cached)")
-    _compile(source, cache, optimize)
+    _compile(source, tree, cache, optimize)
     module = (source / "engine.wasm").read_bytes()
     wasm.verify(module, wasm.EXPORTS)
     replace_file(made / "engine.wasm", module)
@@ -156,11 +157,29 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
         replace_file(made / "licenses" / title, text.encode())
 
 
-def _compile(source: Path, cache: Path, optimize: str) -> None:
-    """Run zig inside `source` with relative names only: no path of this machine reaches the module or zig's cache keys."""
+def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str) -> None:
+    """Run zig inside `source` with relative names only, so that no path of this machine reaches the module.
+
+    Objects are kept by their inputs: zig's own cache counts the folder in, and QuickJS is half a minute of compiling
+    that a change of the prelude does not need.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith(("ZIG_", "CPATH", "C_INCLUDE"))}
     env |= {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache / "zig")}
-    run("compile", [sys.executable, "-m", "ziglang", "cc", *UNITS, *FLAGS, optimize, "-o", "engine.wasm"], cwd=source, env=env)
+    zig = [sys.executable, "-m", "ziglang", "cc", *FLAGS, optimize]
+    common = {name: data for name, data in tree.items() if name != "prelude.c"}
+    objects = []
+    for unit in UNITS:
+        made = f"{unit.removesuffix('.c')}.o"
+        kept = cache / "objects" / _digest({"command": repr((ZIG, FLAGS, optimize, unit)).encode(), **common, unit: tree[unit]})
+        if kept.exists():
+            shutil.copyfile(kept, source / made)
+        else:
+            _say(f"compiling {unit}")
+            run("compile", [*zig, "-c", unit, "-o", made], cwd=source, env=env)
+            replace_file(kept, (source / made).read_bytes())
+        objects.append(made)
+    _say("linking")
+    run("link", [*zig, *LINK_FLAGS, *objects, "-o", "engine.wasm"], cwd=source, env=env)
     if os.fsencode(source) in (source / "engine.wasm").read_bytes():
         raise EngineBuildError("verify", "the module holds the path of the folder it was compiled in, so no two builds are the same")
 

@@ -6,6 +6,7 @@ Which registry or mirror answers is the user's configuration; nothing here names
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -25,7 +26,9 @@ NODE_REQUIREMENTS = Path(__file__).parent / "requirements-node.txt"
 def run(step: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
     """Run a command and return its stdout; on failure raise with the end of what it said."""
     try:
-        done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, check=False, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
     except OSError as error:
         raise EngineBuildError(step, f"can't run {command[0]}: {error}") from error
     if done.returncode != 0:
@@ -86,8 +89,6 @@ def fetch_npm(name: str, version: str, downloads: Path) -> bytes:
 
 def tar_members(archive: Path | bytes, prefix: str) -> dict[str, bytes]:
     """Return the regular files below `prefix` by their path behind it. Nothing is unpacked to disk, so no path can escape."""
-    import io
-
     source = io.BytesIO(archive) if isinstance(archive, bytes) else archive.open("rb")
     files = {}
     with source, tarfile.open(fileobj=source) as tar:

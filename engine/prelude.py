@@ -53,13 +53,18 @@ def check(row: Package, files: Mapping[str, bytes]) -> str:
 
 
 def bundle(sources: Mapping[str, str], factories: Mapping[str, str]) -> str:
-    """Return `(function (native) {...})`: each factory's exports as a const, then the sources in the order of their names."""
+    """Return `(function (native) {...})`: the files 0*, each factory's exports as a const, then the other files by name.
+
+    The packages come second so that they too see the builtins as 00-primordials.js keeps them, whatever a worker does later.
+    """
+    names = sorted(sources)
+    first = [name for name in names if name.rpartition("/")[2].startswith("0")]
     parts = ["(function (native) { 'use strict';\n"]
+    parts += [f"// {name}\n{sources[name]}\n" for name in first]
     for name, text in factories.items():
         parts.append(f"const {name} = (function () {{ const module = {{ exports: {{}} }}; let exports = module.exports;\n")
         parts.append(f"{text}\nreturn module.exports; }})();\n")
-    for name in sorted(sources):
-        parts.append(f"// {name}\n{sources[name]}\n")
+    parts += [f"// {name}\n{sources[name]}\n" for name in names if name not in first]
     parts.append("})")
     return "".join(parts)
 

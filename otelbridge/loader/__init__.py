@@ -1,0 +1,1 @@
+"""The loader: worker code becomes instances, calls become invocations, and each invocation leaves its record."""

@@ -1,0 +1,349 @@
+"""Drives one invocation of a JavaScript guest: run it, do what it asks for, run it again, until it says "done".
+
+The first run happens inline in the caller's task; most invocations need no other. Only one that waits for something
+gets a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from otelbridge.errors import WorkerError
+from otelbridge.loader.messages import frame, frames
+from otelbridge.loader.operations import OperationError, Operations
+from otelbridge.loader.recorder import Recorder, pack_exception
+from otelbridge.model.http import Response
+from otelbridge.sandbox import JsInstance, Meter, Stop
+
+__all__ = ["HUNG", "JsRun"]
+
+HUNG = (
+    "The Workers runtime canceled this request because it detected that your Worker's code had hung and would never"
+    " generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"
+)
+MAX_PENDING = 10_000  # operations of one invocation at a time; a flood of timers must not fill the host's memory
+FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
+LIMIT_TEXTS = {
+    "exceededCpu": "Worker exceeded CPU time limit.",
+    "exceededMemory": "Worker exceeded memory limit.",
+    "exceededWallTime": "Worker exceeded wall time limit.",
+}
+
+_PULL = frame(["pull"])
+
+
+class JsRun:
+    """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
+
+    def __init__(
+        self,
+        *,
+        instance: JsInstance,
+        recorder: Recorder,
+        operations: Operations,
+        meter: Meter,
+        wall_seconds: float,
+        on_end: Callable[[JsRun], None],
+        earlier: bytes = b"",
+    ) -> None:
+        self.instance = instance
+        self.recorder = recorder
+        self.operations = operations
+        self.meter = meter
+        self.outcome = "ok"
+        self.status: int | None = None
+        self.response_bytes = 0
+        self.reusable = True
+        self.pass_through = False
+        self.ended = False
+        self.end_ns = 0
+        self.last_entries = b""  # ring bytes that no part has yet
+        self._on_end = on_end
+        self._earlier = earlier  # what the load logged
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[Any] = self._loop.create_future()
+        self._inbox: list[bytes] = []
+        self._wake: asyncio.Future[None] | None = None
+        self._pending: dict[Any, asyncio.TimerHandle | asyncio.Task[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._deadline = self._loop.time() + wall_seconds
+        self._expiry: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+        self._error: WorkerError | None = None
+        self._left: str | None = None
+        self._result: Any = None
+        self._chunks: deque[bytes] = deque()
+        self._chunk_ready = asyncio.Event()
+        self._body_open = self._body_ended = self._read_any = self._awaiting_pull = False
+        self._body_error: WorkerError | None = None
+        self._done = False
+
+    # ------------------------------------------------------------------------------------------- for the caller
+
+    async def start(self, message: bytes) -> Any:
+        """Run the guest with its first message; the Response, or the result of a method. Raises WorkerError."""
+        await self._step(message)
+        if not self.ended:
+            self._expiry = self._loop.call_at(self._deadline, self._expire)
+            self._task = self._loop.create_task(self._drive())
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.leave("canceled")
+            raise
+
+    def leave(self, outcome: str) -> None:
+        """Nobody waits for the answer any more: the handler is left where it is, waitUntil() work goes on."""
+        if not self.ended and self._left is None:
+            self._left = outcome
+            self._post(frame(["abandon", "The client disconnected."]))
+
+    # --------------------------------------------------------------------------------------------------- driving
+
+    async def _drive(self) -> None:
+        try:
+            while not self.ended:
+                if not self._inbox:
+                    if not self._pending and not self._awaiting_pull:
+                        self._hung()
+                        return
+                    self._wake = self._loop.create_future()
+                    flush = self._loop.call_later(FLUSH_SECONDS, self.flush)
+                    await self._wake
+                    self._wake = None
+                    flush.cancel()
+                    continue
+                data, self._inbox = b"".join(self._inbox), []
+                await self._step(data)
+        except Exception as e:  # a defect of ours must not leave a caller waiting for ever
+            self._fail("internalError", WorkerError("Error", f"internal error: {type(e).__name__}: {e}"))
+            raise
+
+    async def _step(self, data: bytes) -> None:
+        try:
+            out = await self.instance.run(data, self.meter, self._between_slices)
+        except Stop as stop:
+            text = LIMIT_TEXTS.get(stop.outcome)
+            name, message = ("Error", text) if text else (stop.name, stop.message)
+            self._fail(stop.outcome, WorkerError(name, message, stack=stop.stack))
+            return
+        except asyncio.CancelledError:
+            self._fail("canceled", WorkerError("AbortError", "The call was canceled."), record=False)
+            raise
+        response: Response | None = None
+        for message, blob in frames(out):
+            answer = self._receive(message, blob)
+            if answer is not None:
+                response = answer
+        if self._done:
+            self._finish()
+        elif response is not None:
+            self.flush()  # what it logged so far is in the spool before the first byte of the response goes out
+        if response is not None and not self._answer.done():
+            self._answer.set_result(response)
+
+    def _between_slices(self) -> None:
+        now = self._loop.time()
+        if now > self._deadline:
+            raise Stop("exceededWallTime", "Error", LIMIT_TEXTS["exceededWallTime"], None)
+        if now > self._flushed_at + 2 * FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Record what the guest logged since the last time, while it waits or computes."""
+        if self.ended:
+            return
+        self._flushed_at = self._loop.time()
+        entries, self._earlier = self._earlier + self.instance.read_ring(), b""
+        if entries:
+            self.recorder.record(entries)
+
+    def _post(self, data: bytes) -> None:
+        self._inbox.append(data)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _expire(self) -> None:
+        """The wall clock ran out while the guest waits; one that computes is stopped between its slices."""
+        if not self.ended and self._wake is not None:
+            self._fail("exceededWallTime", WorkerError("Error", LIMIT_TEXTS["exceededWallTime"]))
+            if not self._wake.done():
+                self._wake.set_result(None)
+
+    # ------------------------------------------------------------------------------------- the guest's messages
+
+    def _receive(self, message: list[Any], blob: bytes) -> Response | None:
+        kind = message[0]
+        if kind == "op" and len(message) == 5:
+            self._begin(message[1], str(message[2]), message[3], message[4], blob)
+        elif kind == "cancel" and len(message) == 2:
+            pending = self._pending.pop(_key(message[1]), None)
+            if pending is not None:
+                pending.cancel()
+        elif kind == "response" and len(message) == 5:
+            return self._respond(message[1], message[3], message[4], blob)
+        elif kind == "body" and self._body_open:
+            self._awaiting_pull = True
+            self.response_bytes += len(blob)
+            self._chunks.append(blob)
+            self._chunk_ready.set()
+        elif kind == "end":
+            self._body_ended = True
+            self._chunk_ready.set()
+        elif kind == "broken" and len(message) == 4:
+            self.outcome = "exception"
+            self._break_body(_error_of(message, self.recorder))
+        elif kind == "result" and len(message) == 2:
+            self._result = message[1]
+            if not self._answer.done():
+                self._answer.set_result(message[1])
+        elif kind == "thrown" and len(message) == 5:
+            self.outcome = "exception"
+            self.pass_through = message[4] is True
+            self._error = _error_of(message, self.recorder)
+        elif kind == "drop" and len(message) == 2:
+            self._spawn(None, self.operations.drop(message[1]))
+        elif kind == "done":
+            self._done = True
+        return None
+
+    def _respond(self, status: Any, headers: Any, body: Any, blob: bytes) -> Response | None:
+        if self._answer.done() or self._left is not None:
+            return None
+        try:
+            if type(status) is not int or not 200 <= status <= 599:
+                raise ValueError(f"the status {status!r} is not between 200 and 599")
+            pairs = [(str(k), str(v)) for k, v in headers]
+            ids = {"invocation_id": self.recorder.invocation_id, "trace_id": self.recorder.trace_id}
+            if body == 2:
+                self._body_open = True
+                response = Response(self._body(), status, pairs, close=self._close_body, **ids)
+            else:
+                self.response_bytes = len(blob)
+                response = Response(blob if body == 1 else None, status, pairs, **ids)
+        except (TypeError, ValueError) as e:
+            self._fail("exception", WorkerError("TypeError", f"The worker's response is not valid HTTP: {e}"))
+            return None
+        self.status = status
+        return response
+
+    def _begin(self, number: Any, kind: str, span: Any, args: Any, blob: bytes) -> None:
+        key = _key(number)
+        span = span if type(span) is int else 0
+        if not isinstance(args, dict):
+            args = {}
+        if len(self._pending) >= MAX_PENDING:
+            self._reply(key, 0, ["Error", f"Too many operations at once: the limit is {MAX_PENDING}."])
+        elif kind == "timer":
+            ms = args.get("ms")
+            delay = min(max(float(ms), 0.0), 2**31) / 1000 if isinstance(ms, int | float) and ms == ms else 0.0
+            self._pending[key] = self._loop.call_later(delay, self._reply, key, 1, None)
+        else:
+            self._spawn(key, self._perform(key, kind, args, span, blob))
+
+    def _spawn(self, key: Any, work: Any) -> None:
+        task = self._loop.create_task(work)
+        if key is None:
+            key = task
+            task.add_done_callback(lambda t: self._pending.pop(t, None))
+        self._pending[key] = task
+
+    async def _perform(self, key: Any, kind: str, args: dict[str, Any], span: int, blob: bytes) -> None:
+        try:
+            value, data = await self.operations.perform(kind, args, span, blob)
+            self._reply(key, 1, value, data)
+        except OperationError as e:
+            self._reply(key, 0, [e.name, e.message])
+        except Exception as e:
+            self._reply(key, 0, ["Error", f"internal error: {type(e).__name__}"])
+            raise
+
+    def _reply(self, key: Any, ok: int, value: Any, blob: bytes = b"") -> None:
+        self._pending.pop(key, None)
+        if not self.ended:
+            self._post(frame(["op", key, ok, value], blob))
+
+    # --------------------------------------------------------------------------------------------- response body
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self._read_any = True
+                if not self.ended:
+                    self._awaiting_pull = False
+                    self._post(_PULL)
+                yield chunk
+            if self._body_error is not None:
+                raise self._body_error
+            if self._body_ended:
+                return
+            self._chunk_ready.clear()
+            await self._chunk_ready.wait()
+
+    async def _close_body(self) -> None:
+        if not self._body_ended and self._body_error is None:
+            self.leave("responseStreamDisconnected" if self._read_any else "canceled")
+
+    def _break_body(self, error: WorkerError) -> None:
+        if self._body_open and not self._body_ended:
+            self._body_error = error
+            self._chunk_ready.set()
+
+    # ---------------------------------------------------------------------------------------------------- ending
+
+    def _hung(self) -> None:
+        """Nothing that could wake the guest is outstanding, and it is not done."""
+        self.reusable = False
+        waits_for_answer = not self._answer.done() and self._left is None
+        if waits_for_answer or (self._body_open and not self._body_ended and self._left is None):
+            self._fail("exception", WorkerError("Error", HUNG))
+        else:
+            self._finish()  # only waitUntil() promises that never settle
+
+    def _fail(self, outcome: str, error: WorkerError, *, record: bool = True) -> None:
+        if self.ended:
+            return
+        self.outcome = outcome
+        self.reusable = False
+        self._error = error
+        self._finish(pack_exception(error.name, error.message, error.stack) if record else b"")
+
+    def _finish(self, last: bytes = b"") -> None:
+        if self.ended:
+            return
+        self.ended = True
+        if self._left is not None and self.outcome == "ok":
+            self.outcome = self._left
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for pending in [*self._pending.values()]:
+            pending.cancel()
+        self._pending.clear()
+        self.last_entries = self._earlier + self.instance.read_ring() + last
+        self.end_ns = time.time_ns()
+        self._on_end(self)
+        error = self._error
+        if error is not None:
+            error.outcome = self.outcome
+            error.invocation_id, error.trace_id = self.recorder.invocation_id, self.recorder.trace_id
+            self._break_body(error)
+            if not self._answer.done():
+                self._answer.set_exception(error)
+        elif not self._answer.done() and self._left is not None:
+            self._answer.cancel()
+        self._body_ended = self._body_ended or self._body_error is None
+        self._chunk_ready.set()
+
+
+def _key(number: Any) -> Any:
+    return number if isinstance(number, int | float | str) else None
+
+
+def _error_of(message: list[Any], recorder: Recorder) -> WorkerError:
+    stack = message[3] if isinstance(message[3], str) else None
+    return WorkerError(str(message[1]), str(message[2]), stack=stack, invocation_id=recorder.invocation_id, trace_id=recorder.trace_id)

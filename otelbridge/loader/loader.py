@@ -1,0 +1,79 @@
+"""The loader: gives a worker for an id, or for code without one."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from otelbridge.errors import BridgeError, WorkerLoadError
+from otelbridge.loader.version import Version
+from otelbridge.loader.worker import Host, Worker
+from otelbridge.model.code import WorkerCode, check_worker_id
+
+__all__ = ["Loader"]
+
+
+class Loader:
+    """Workers by id, the most recently used `max_workers` of them. Not to be put into a worker's env."""
+
+    is_worker_loader = True
+
+    def __init__(self, *, host: Host, max_workers: int = 100_000) -> None:
+        self.host = host
+        self._workers: OrderedDict[str, Worker] = OrderedDict()
+        self._max_workers = max_workers
+
+    def get(self, worker_id: str | None, make_code: Callable[[], Any], *, key: str | None = None) -> Worker:
+        """The worker with this id. `make_code` (may be async) is called when its code is needed and not yet loaded;
+        for one id it must always give the same code. Without an id the worker is fresh. `key` tells apart workers
+        that go by one id: runs of code that differs from what is registered."""
+        if worker_id is None:
+            return self._fresh(make_code)
+        key = key or worker_id
+        worker = self._workers.get(key)
+        if worker is None:
+            worker = self._workers[key] = self._new(check_worker_id(worker_id), make_code)
+            if len(self._workers) > self._max_workers:
+                self._workers.popitem(last=False)[1].retire()
+        else:
+            self._workers.move_to_end(key)
+        return worker
+
+    def load(self, code: WorkerCode) -> Worker:
+        """A fresh worker from this code, with an id of its own."""
+        return self._fresh(lambda: code)
+
+    async def try_out(self, worker_id: str, code: WorkerCode) -> None:
+        """Load the code once, without calling it. WorkerCodeError or WorkerLoadError, and a record, when that fails."""
+        worker = self._new(check_worker_id(worker_id), lambda: code)
+        try:
+            await worker.load()
+        finally:
+            worker.retire()
+
+    def forget(self, key: str) -> None:
+        """Drop a worker; the next get() asks for its code again."""
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.retire()
+
+    def _fresh(self, make_code: Callable[[], Any]) -> Worker:
+        return self._new(f"fresh-{uuid.uuid4().hex}", make_code)
+
+    def _new(self, worker_id: str, make_code: Callable[[], Any]) -> Worker:
+        async def prepare() -> Version:
+            try:
+                code = make_code()
+                if inspect.isawaitable(code):
+                    code = await code
+            except BridgeError:
+                raise
+            except Exception as e:
+                raise WorkerLoadError("Error", str(e)) from e
+            host = self.host
+            return Version(worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+
+        return Worker(worker_id, prepare, self.host)

@@ -1,0 +1,101 @@
+"""What one invocation leaves behind, while it runs: turns drained ring bytes into parts, in order.
+
+The host's side of attribution: ids, times and sequence numbers are given here, never taken from a guest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from otelbridge.model import ring
+from otelbridge.model.ids import TraceParent, new_invocation_id, new_span_id, new_trace_id
+from otelbridge.model.part import End, Part, WorkerRef
+from otelbridge.model.trace import Event
+
+__all__ = ["Recorder", "pack_exception"]
+
+
+class Recorder:
+    """Makes the parts of one invocation and hands each to `write` (the spool) as it comes.
+
+    `keep`: also keep them in memory, for tails and log sessions.
+    """
+
+    __slots__ = (
+        "_floor_ns", "_sequence", "_write", "entrypoint", "event", "invocation_id", "keep", "number", "parent_span_id",
+        "parts", "raw_event", "span_id", "start_ns", "trace_flags", "trace_id", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        worker: WorkerRef,
+        event: Event,
+        raw_event: Event,
+        entrypoint: str | None,
+        parent: TraceParent | None,
+        write: Callable[[Part], None] | None,
+        keep: bool,
+    ) -> None:
+        self.worker = worker
+        self.event = event
+        self.raw_event = raw_event
+        self.entrypoint = entrypoint
+        self.invocation_id = new_invocation_id()
+        self.span_id = new_span_id()
+        self.trace_id = parent.trace_id if parent else new_trace_id()
+        self.parent_span_id = parent.span_id if parent else None
+        self.trace_flags = parent.flags if parent else 1
+        self.start_ns = time.time_ns()
+        self.keep = keep
+        self.parts: list[Part] = []
+        self.number = 0
+        self._write = write
+        self._sequence = 0
+        self._floor_ns = self.start_ns
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody reads what this invocation leaves behind."""
+        return self._write is not None or self.keep
+
+    def record(self, entries: bytes, end: End | None = None) -> None:
+        """One part: ring bytes as a guest wrote them (what is malformed is cut off), and with the last one the end."""
+        if not self.wanted:
+            return
+        size, count = ring.check(entries)
+        now = max(time.time_ns(), self._floor_ns)
+        part = Part(
+            self.worker,
+            self.invocation_id,
+            self.trace_id,
+            self.span_id,
+            self.parent_span_id,
+            self.trace_flags,
+            self.event,
+            self.entrypoint,
+            self.start_ns,
+            self.number,
+            self._sequence,
+            self._floor_ns,
+            now,
+            entries if size == len(entries) else entries[:size],
+            end,
+        )
+        self.number += 1
+        self._sequence += count
+        # entries() gives out at most one nanosecond per entry beyond the part's own time.
+        self._floor_ns = max(now, self._floor_ns + count) + 1
+        if self._write is not None:
+            self._write(part)
+        if self.keep:
+            self.parts.append(part)
+
+
+def pack_exception(name: str, message: str, stack: str | None) -> bytes:
+    """A ring entry for an exception that the host raises on a worker's behalf, as the guest would have written it."""
+    members = {"name": name, "message": message} | ({"stack": stack} if stack else {})
+    return ring.pack(ring.EXCEPTION, msgspec.json.encode(members), level=4, time_ns=time.time_ns())

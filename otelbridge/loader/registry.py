@@ -1,0 +1,183 @@
+"""Workers registered by PUT: their code, content-addressed on disk, and which version each id stands for.
+
+Every look-up stats the id's file, about 1 us: what one process registers is in force for the next request of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otelbridge.model.code import INHERIT, Limits, Module, WorkerCode, check_code, check_worker_id, version_of
+from otelbridge.loader.values import pack, unpack
+
+__all__ = ["Registered", "Registry"]
+
+
+class Registered(msgspec.Struct, frozen=True, rename="camel"):
+    """What is known of a registered worker; times in ns since 1970. `created`: whether the last put() was its first."""
+
+    worker_id: str
+    version: str
+    created_ns: int
+    updated_ns: int
+    main_module: str
+    isolation: str
+    tags: dict[str, str]
+    limits: Limits
+    modules: dict[str, str]  # name to type
+    created: bool = False
+
+
+class _Code(msgspec.Struct, frozen=True, array_like=True):
+    """A WorkerCode as it lies on disk."""
+
+    main_module: str
+    modules: dict[str, Module]
+    compatibility_date: str | None
+    compatibility_flags: list[str]
+    env: Any
+    blocked: bool
+    limits: Limits | None
+    isolation: str
+    tags: dict[str, str]
+
+
+class Registry:
+    """See the module's text. All methods do short blocking file I/O."""
+
+    def __init__(self, directory: Path) -> None:
+        self._workers = directory / "workers"
+        self._code = directory / "code"
+        self._workers.mkdir(parents=True, exist_ok=True)
+        self._code.mkdir(parents=True, exist_ok=True)
+        self._seen: dict[str, tuple[tuple[int, int], Registered]] = {}
+
+    def put(self, worker_id: str, code: WorkerCode) -> Registered:
+        """Register, durably; the caller has made sure that the code loads."""
+        modules = check_code(code)
+        env = pack(dict(code.env))
+        version = version_of(code, modules, msgspec.json.encode(env))
+        stored = _Code(
+            code.main_module,
+            modules,
+            code.compatibility_date,
+            list(code.compatibility_flags),
+            env,
+            code.global_outbound is None,
+            code.limits,
+            code.isolation,
+            dict(code.tags),
+        )
+        data = msgspec.msgpack.encode(stored)
+        address = hashlib.sha256(data).hexdigest()
+        if not (self._code / address).exists():
+            _write(self._code / address, data)
+        before = self.get(worker_id)
+        now = time.time_ns()
+        entry = Registered(
+            check_worker_id(worker_id),
+            version,
+            before.created_ns if before else now,
+            now,
+            code.main_module,
+            code.isolation,
+            dict(code.tags),
+            code.limits or Limits(),
+            {name: m.type for name, m in modules.items()},
+            before is None,
+        )
+        _write(self._path(worker_id), msgspec.json.encode([address, entry]))
+        self._seen.pop(worker_id, None)
+        return entry
+
+    def get(self, worker_id: str) -> Registered | None:
+        """What is registered under this id now, or None."""
+        path = self._path(worker_id)
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError):
+            self._seen.pop(worker_id, None)
+            return None
+        # A replaced file has another inode, whatever its clock says.
+        mark = (stat.st_ino, stat.st_mtime_ns)
+        seen = self._seen.get(worker_id)
+        if seen is None or seen[0] != mark:
+            _, entry = self._read(path)
+            seen = self._seen[worker_id] = (mark, entry)
+        return seen[1]
+
+    def code(self, worker_id: str) -> WorkerCode | None:
+        """The code registered under this id, without tails."""
+        try:
+            address, _ = self._read(self._path(worker_id))
+            stored = msgspec.msgpack.decode((self._code / address).read_bytes(), type=_Code)
+        except FileNotFoundError:
+            return None
+        return WorkerCode(
+            main_module=stored.main_module,
+            modules=stored.modules,
+            compatibility_date=stored.compatibility_date,
+            compatibility_flags=stored.compatibility_flags,
+            env=unpack(stored.env),
+            global_outbound=None if stored.blocked else INHERIT,
+            limits=stored.limits,
+            isolation=stored.isolation,
+            tags=stored.tags,
+        )
+
+    def list(self) -> list[Registered]:
+        """All registered workers, by id."""
+        return sorted(self._entries(), key=lambda e: e.worker_id)
+
+    def delete(self, worker_id: str) -> bool:
+        """Remove a worker; whether there was one. Code that no id stands for any more is removed too."""
+        try:
+            address, _ = self._read(self._path(worker_id))
+            self._path(worker_id).unlink()
+        except FileNotFoundError:
+            return False
+        _sync(self._workers)
+        self._seen.pop(worker_id, None)
+        if all(self._read(path)[0] != address for path in self._workers.glob("*.json")):
+            (self._code / address).unlink(missing_ok=True)
+        return True
+
+    def _entries(self) -> Iterator[Registered]:
+        for path in self._workers.glob("*.json"):
+            try:
+                yield self._read(path)[1]
+            except FileNotFoundError:
+                continue
+
+    def _path(self, worker_id: str) -> Path:
+        # The id is a tenant's text: its hash is the file name.
+        return self._workers / f"{hashlib.sha256(worker_id.encode('utf-8', 'replace')).hexdigest()}.json"
+
+    def _read(self, path: Path) -> tuple[str, Registered]:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[str, Registered])
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Durable and atomic: a crash leaves the old file or the new one."""
+    temporary = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

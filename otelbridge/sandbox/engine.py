@@ -1,0 +1,226 @@
+"""Engine: the one wasmtime engine of a process, with its pool of instances, its epochs and its compiled modules."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import platform
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import wasmtime
+
+from otelbridge.errors import SandboxError
+from otelbridge.sandbox import wasm
+from otelbridge.sandbox.cache import Cache
+from otelbridge.sandbox.ticker import Ticker
+from otelbridge.sandbox.turns import Turns
+
+__all__ = ["Code", "Engine", "EngineFull", "Template", "configure"]
+
+MIB = 1 << 20
+RESERVATION = 4 << 30  # address space per memory: all a 32-bit pointer can reach, so that bounds checks cost nothing
+GUARD = 32 * MIB
+ASYNC_STACK = 2 * MIB
+TABLE_ELEMENTS = 20_000
+TABLES = 2  # per module
+MEMORIES = 2  # per instance: the guest's own, and the shim's with its log lines
+INSTANCES = 3  # core instances per sandbox: image, shim, guest
+CLOSE_INLINE = 8 * MIB  # freeing 512 MiB of touched memory took 76-214 ms: larger stores are freed by a thread
+
+
+class EngineFull(SandboxError):
+    """All instances the pool can hold are in use. The loader sheds load."""
+
+
+def configure() -> wasmtime.Config:
+    """What decides how code is compiled. The compiling child process uses the same, or its output would not load."""
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.cranelift_opt_level = "speed"
+    # Rule "fork after an Engine exists, then parallel compile in the child, hangs".
+    config.parallel_compilation = False
+    config.memory_reservation = RESERVATION
+    config.memory_guard_size = GUARD
+    config.memory_may_move = False  # Memory keeps its address
+    # Rule "keep max_wasm_stack at its default or below the thread's stack": it stays at its default, and all guest
+    # code, even at start-up, runs on fibers with stacks of their own, so no thread's stack size matters.
+    wasm.set_async_stack(config, ASYNC_STACK)
+    # What guests may use: what compilers emit today. What is left out needs a heap or threads of the host.
+    config.wasm_multi_memory = True  # of the log shim; guests may have one memory
+    config.wasm_threads = False
+    config.wasm_memory64 = False
+    config.wasm_function_references = False
+    config.wasm_gc = False
+    config.wasm_exceptions = False
+    config.wasm_component_model = False
+    config.wasm_stack_switching = False
+    config.wasm_custom_page_sizes = False
+    wasm.set_flag(config, "gc_support", False)
+    wasm.set_flag(config, "concurrency_support", False)
+    return config
+
+
+class Code:
+    """A compiled module that needs imports; `address` is for Store.instantiate()."""
+
+    __slots__ = ("_module", "address")
+
+    def __init__(self, module: wasmtime.Module) -> None:
+        self._module = module
+        self.address = wasm.raw(module)
+
+
+class Template:
+    """A module without imports, ready to be instantiated: a memory image. `address` is for Store.instantiate_pre()."""
+
+    __slots__ = ("_linker", "_pre", "address")
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+        self._linker = wasmtime.Linker(engine)
+        self._pre = self._linker.instantiate_pre(module)
+        self.address = wasm.raw(self._pre)
+
+
+class Engine:
+    """See the module's text. One per process (rule "FuncType used with two Engines aborts: one Engine per process").
+
+    `max_instances`: how many sandboxes may exist at once; `max_memory_bytes`: the largest memory limit of one.
+    `compile_seconds`: how long an untrusted module may compile. SandboxError when the engine can't be made here.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: Path,
+        max_instances: int = 1000,
+        max_memory_bytes: int = 512 * MIB,
+        tick_ms: float = 2,
+        compile_seconds: float = 20,
+    ) -> None:
+        version = wasm.check_version()
+        self._check_address_space(max_instances)
+        config = configure()
+        wasm.set_pool(
+            config,
+            total_core_instances=INSTANCES * max_instances,
+            total_memories=MEMORIES * max_instances,
+            total_tables=TABLES * max_instances,
+            total_stacks=max_instances,
+            total_gc_heaps=0,
+            max_memory_size=max_memory_bytes,
+            max_memories_per_module=MEMORIES,
+            max_tables_per_module=TABLES,
+            table_elements=TABLE_ELEMENTS,
+            max_core_instance_size=MIB,
+        )
+        try:
+            self._engine = wasmtime.Engine(config)
+        except wasmtime.WasmtimeError as error:
+            raise SandboxError(f"The sandbox engine can't start: {wasm.message_of(error)}") from None
+        self.address = wasm.raw(self._engine)
+        self.max_instances = max_instances
+        self.max_memory_bytes = max_memory_bytes
+        self.table_elements = TABLE_ELEMENTS
+        self.compile_seconds = compile_seconds
+        self.cache = Cache(cache_dir)
+        self._ticker = Ticker(self.address, tick_ms=tick_ms)
+        self.turns = Turns(self._ticker)
+        self._live = 0
+        self._closer: ThreadPoolExecutor | None = None
+        self._stamp = f"1 {version} {platform.machine()} {RESERVATION} {GUARD} {ASYNC_STACK}"
+        self._closed = False
+
+    @staticmethod
+    def _check_address_space(max_instances: int) -> None:
+        # Rule "watch address-space limits (ulimit -v, containers)": 1000 instances reserve 8 TiB, touch next to nothing.
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = max_instances * MEMORIES * (RESERVATION + GUARD)
+        if limit != resource.RLIM_INFINITY and limit < wanted:
+            raise SandboxError(
+                f"The address space of this process is limited to {limit >> 30} GiB (ulimit -v), but {max_instances} "
+                f"sandbox instances reserve {wanted >> 30} GiB. Lift the limit or set sandbox.max_instances lower."
+            )
+
+    async def __aenter__(self) -> Engine:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the epochs, wait for stores that are being freed. Close all instances before. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        closer, self._closer = self._closer, None
+        if closer is not None:
+            await asyncio.to_thread(closer.shutdown)
+        self._ticker.close()
+
+    # -------------------------------------------------------------------------------------------------- modules
+
+    def key(self, kind: str, wasm_bytes: bytes) -> str:
+        """The cache key of a module: everything that its compiled form depends on."""
+        digest = hashlib.sha256(f"{kind} {self._stamp} {self.max_memory_bytes}\n".encode())
+        digest.update(wasm_bytes)
+        return digest.hexdigest()
+
+    def compile(self, wasm_bytes: bytes) -> wasmtime.Module:
+        """Compile a module of our own, now. Failure when wasmtime refuses it. Untrusted modules: compiler.py."""
+        try:
+            return wasmtime.Module(self._engine, wasm_bytes)
+        except wasmtime.WasmtimeError as error:
+            raise wasm.Failure(wasm.message_of(error)) from None
+
+    def load(self, path: Path) -> wasmtime.Module | None:
+        """Map a compiled module that Cache.get() has verified. None when it was made on another kind of machine."""
+        try:
+            return wasmtime.Module.deserialize_file(self._engine, str(path))
+        except wasmtime.WasmtimeError:
+            return None
+
+    def compile_cached(self, kind: str, wasm_bytes: bytes) -> wasmtime.Module:
+        """compile(), but through the cache."""
+        key = self.key(kind, wasm_bytes)
+        entry = self.cache.get(key)
+        module = self.load(entry.files["module"]) if entry else None
+        if module is None:
+            module = self.compile(wasm_bytes)
+            self.cache.put(key, {}, {"module": bytes(module.serialize())})
+        return module
+
+    def template(self, module: wasmtime.Module) -> Template:
+        """Prepare a module without imports for instantiation."""
+        return Template(self._engine, module)
+
+    # ------------------------------------------------------------------------------------------------ instances
+
+    @property
+    def live(self) -> int:
+        """How many stores exist."""
+        return self._live
+
+    def take(self) -> None:
+        """Count a new store. EngineFull when there is no room: asking the pool would only find out later."""
+        if self._closed:
+            raise SandboxError("the engine is closed")
+        if self._live >= self.max_instances:
+            raise EngineFull(f"All {self.max_instances} sandbox instances are in use.")
+        self._live += 1
+
+    def give_back(self, store: int, touched: int) -> None:
+        """Free a store, at once or, when that would hold up the loop, on a thread of its own."""
+        if touched <= CLOSE_INLINE or self._closed:
+            wasm.store_delete(store)
+            self._live -= 1
+            return
+        if self._closer is None:
+            self._closer = ThreadPoolExecutor(1, thread_name_prefix="otelbridge-free")
+        self._closer.submit(self._free, store)
+
+    def _free(self, store: int) -> None:
+        # Moving a store to a thread is allowed, sharing it is not (wasmtime-py #322): nobody else has it any more.
+        wasm.store_delete_free(store)
+        self._live -= 1

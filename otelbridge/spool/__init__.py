@@ -1,0 +1,13 @@
+"""The spool: append-only files between the processes that run workers and everything that reads their telemetry.
+
+One writer per process and directory; any number of readers, each with its own durable cursor, also in other processes.
+"""
+
+from __future__ import annotations
+
+from otelbridge.spool.frame import Frame, Position
+from otelbridge.spool.reader import Backlog, SpoolReader, forget_consumer, registered_consumers
+from otelbridge.spool.shed import Tally
+from otelbridge.spool.writer import SpoolWriter
+
+__all__ = ["Backlog", "Frame", "Position", "SpoolReader", "SpoolWriter", "Tally", "forget_consumer", "registered_consumers"]

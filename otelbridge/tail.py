@@ -1,0 +1,98 @@
+"""The tail stage: parts of invocations go to the spool at once, finished trace items to the worker's tails.
+
+Called by the loader on the request path: record() is the one write before a response; deliver() only schedules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from otelbridge.model.part import Notice, Part, encode
+from otelbridge.model.ring import EXCEPTION, LOG, TEXT, walk
+from otelbridge.model.trace import TailWorker, TraceItem
+
+__all__ = ["RANK_DEBUG", "RANK_END", "RANK_LOGS", "BridgeTail", "Spool", "TailStage", "rank_of"]
+
+_log = logging.getLogger("otelbridge.tail")
+
+RANK_DEBUG, RANK_LOGS, RANK_END = 0, 1, 2  # what a full spool gives up first
+
+
+class Spool(Protocol):
+    """What the tail stage needs of the spool's writer."""
+
+    def append(self, payload: bytes, *, rank: int = 1, worker_id: str = "") -> None: ...
+
+
+class BridgeTail(TailWorker):
+    """The bridge's own tail: workers that have it among their tails are exported, stored and shown live."""
+
+    async def tail(self, events: Sequence[TraceItem]) -> None:
+        """Never called: what such a worker leaves behind goes into the spool part by part."""
+
+
+def rank_of(part: Part) -> int:
+    """How dear a part is when the spool is full: its end and exceptions most, debug lines least."""
+    if part.end is not None:
+        return RANK_END
+    rank = RANK_DEBUG
+    for entry in walk(part.ring):
+        if entry.kind == EXCEPTION:
+            return RANK_END
+        if entry.kind not in (LOG, TEXT) or entry.level:
+            rank = RANK_LOGS
+    return rank
+
+
+class TailStage:
+    """See the module's text. `max_running`: tail calls at a time, after which items are dropped and counted."""
+
+    def __init__(self, *, spool: Spool | None, max_running: int = 10_000) -> None:
+        self.dropped_calls = 0
+        self._spool = spool
+        self._max_running = max_running
+        self._running: set[asyncio.Task[None]] = set()
+
+    def record(self, part: Part) -> None:
+        """Write one part into the spool: one write(), no fsync. Never raises; the spool counts what it can't take."""
+        if self._spool is not None:
+            self._spool.append(encode(part), rank=rank_of(part), worker_id=part.worker.worker_id)
+
+    def notice(self, level: str, text: str, *, worker_id: str | None = None, **fields: object) -> None:
+        """Write a record of the bridge itself."""
+        if self._spool is not None:
+            self._spool.append(encode(Notice(time.time_ns(), level, text, dict(fields), worker_id)), rank=RANK_END)
+
+    def deliver(self, tails: Sequence[object], item: TraceItem) -> None:
+        """Call each tail with the item after the caller went on: started in order, each on its own, so that a slow
+        or throwing one holds up no other."""
+        for tail in tails:
+            if isinstance(tail, BridgeTail):
+                continue
+            if len(self._running) >= self._max_running:
+                self.dropped_calls += 1
+                self.notice("error", "tails are too slow: a call was dropped", worker_id=item.worker_id)
+                continue
+            task = asyncio.get_running_loop().create_task(self._call(tail, item))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _call(self, tail: object, item: TraceItem) -> None:
+        handler = getattr(tail, "tail", None)
+        if handler is None:
+            _log.warning("worker %s: a tail has no tail() method: %r", item.worker_id, tail)
+            return
+        try:
+            await handler([item])
+        except Exception as e:
+            _log.warning("worker %s: a tail raised %s: %s", item.worker_id, type(e).__name__, e)
+            self.notice("error", f"a tail raised {type(e).__name__}: {e}", worker_id=item.worker_id)
+
+    async def drain(self) -> None:
+        """Wait until every tail that was started has ended."""
+        while self._running:
+            await asyncio.wait(self._running)

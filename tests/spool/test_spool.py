@@ -1,0 +1,299 @@
+"""The spool as its users see it: append, read, commit, several consumers, damage, locks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otelbridge.errors import SpoolError
+from otelbridge.spool import Position, SpoolReader, SpoolWriter, forget_consumer, registered_consumers
+from otelbridge.spool.frame import FRAME_BYTES, SEGMENT_BYTES
+
+
+def drain(reader: SpoolReader) -> list[bytes]:
+    """All payloads that can be read now."""
+    out: list[bytes] = []
+    while frames := reader.read():
+        out += [f.payload for f in frames]
+    return out
+
+
+def segments(directory: Path) -> list[str]:
+    return sorted(p.name for p in directory.glob("*.seg"))
+
+
+def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
+    """A reader gets every payload once, in the order of the appends."""
+    with_writer = SpoolWriter(tmp_path)
+    reader = SpoolReader(tmp_path, "a")
+    payloads = [b"%d" % i for i in range(1000)]
+    for payload in payloads:
+        with_writer.append(payload)
+    assert drain(reader) == payloads
+    assert drain(reader) == []
+    with_writer.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    payloads=st.lists(st.binary(min_size=1, max_size=3000), max_size=60),
+    segment_bytes=st.integers(64, 8000),
+    max_bytes=st.integers(1, 5000),
+    max_frames=st.integers(1, 7),
+)
+def test_any_segmenting_and_any_reading_gives_the_same(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], segment_bytes: int, max_bytes: int, max_frames: int
+) -> None:
+    """Neither the size of segments nor the size of reads changes what is read, and positions only grow."""
+    directory = tmp_path_factory.mktemp("spool")
+    writer = SpoolWriter(directory, segment_bytes=segment_bytes, sync_ms=0)
+    reader = SpoolReader(directory, "a")
+    for payload in payloads:
+        writer.append(payload)
+    writer.close()
+    frames = []
+    while got := reader.read(max_bytes, max_frames):
+        assert len(got) <= max_frames
+        frames += got
+    assert [f.payload for f in frames] == payloads
+    assert all(a.position <= b.start for a, b in zip(frames, frames[1:], strict=False))
+    reader.close()
+
+
+def test_a_consumer_goes_on_where_it_committed(tmp_path: Path) -> None:
+    """A new reader of the same name begins behind the last committed frame, not behind the last read one."""
+    writer = SpoolWriter(tmp_path)
+    for i in range(10):
+        writer.append(b"%d" % i)
+    reader = SpoolReader(tmp_path, "a")
+    frames = reader.read()
+    reader.commit(frames[3].position)
+    reader.close()
+    assert drain(SpoolReader(tmp_path, "a")) == [b"%d" % i for i in range(4, 10)]
+    writer.close()
+
+
+def test_segments_go_when_all_consumers_are_past_them(tmp_path: Path) -> None:
+    """The slowest registered consumer decides what is removed; one that is forgotten decides no longer."""
+    writer = SpoolWriter(tmp_path, segment_bytes=100)
+    fast, slow = SpoolReader(tmp_path, "fast"), SpoolReader(tmp_path, "slow")
+    for i in range(20):
+        writer.append(b"x" * 50 + b"%d" % i)
+    before = segments(tmp_path)
+    assert len(before) > 5
+    fast.commit(fast.read()[-1].position)
+    assert segments(tmp_path) == before
+    frames = slow.read()
+    slow.commit(frames[10].position)
+    assert 1 < len(segments(tmp_path)) < len(before)
+    assert drain(SpoolReader(tmp_path, "slow")) == [f.payload for f in frames[11:]]
+    assert registered_consumers(tmp_path) == ["fast", "slow"]
+    forget_consumer(tmp_path, "slow")
+    assert len(segments(tmp_path)) <= 2
+    writer.close()
+
+
+def test_start_newest_and_nameless_readers(tmp_path: Path) -> None:
+    """start="newest" sees only what comes; a reader without a name holds no segment back and leaves no cursor."""
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"old")
+    newest, nameless = SpoolReader(tmp_path, "new", start="newest"), SpoolReader(tmp_path, None)
+    writer.append(b"young")
+    assert drain(newest) == [b"young"]
+    assert drain(nameless) == [b"old", b"young"]
+    nameless.commit(nameless.position)
+    assert registered_consumers(tmp_path) == ["new"]
+    nameless.seek(newest.committed)
+    assert drain(nameless) == [b"young"]
+    writer.close()
+
+
+def test_backlog_counts_what_is_not_committed(tmp_path: Path) -> None:
+    """Backlog is the bytes behind the cursor and the age of the oldest frame among them."""
+    writer = SpoolWriter(tmp_path)
+    reader = SpoolReader(tmp_path, "a")
+    assert reader.backlog().bytes == 0
+    writer.append(b"x" * 100)
+    writer.append(b"y" * 100)
+    assert reader.backlog().bytes == 2 * (100 + FRAME_BYTES)
+    assert reader.backlog().oldest_age_s >= 0
+    frames = reader.read()
+    reader.commit(frames[0].position)
+    assert reader.backlog().bytes == 100 + FRAME_BYTES
+    reader.commit(frames[1].position)
+    assert reader.backlog().bytes == 0
+    assert reader.backlog().oldest_age_s == 0
+    writer.close()
+
+
+def test_the_same_directory_is_refused_to_a_second_writer(tmp_path: Path) -> None:
+    """A second writer, of this or another process, gets a SpoolError that names the owner, until the first is closed."""
+    first = SpoolWriter(tmp_path)
+    with pytest.raises(SpoolError, match=str(os.getpid())):
+        SpoolWriter(tmp_path)
+    code = "import sys; from pathlib import Path; from otelbridge.spool import SpoolWriter; SpoolWriter(Path(sys.argv[1]))"
+    other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "SpoolError" in other.stderr
+    first.close()
+    first.close()
+    SpoolWriter(tmp_path).close()
+
+
+def test_a_directory_that_cant_be_made_is_a_spool_error(tmp_path: Path) -> None:
+    """A path that is a file is refused with SpoolError, not with a bare OSError."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolError):
+        SpoolWriter(tmp_path / "file")
+
+
+@pytest.mark.parametrize("cut", [1, FRAME_BYTES, FRAME_BYTES + 3, 60])
+def test_a_torn_tail_is_cut_off_at_open(tmp_path: Path, cut: int) -> None:
+    """A frame that was never finished disappears; all before it are read, and new ones follow."""
+    writer = SpoolWriter(tmp_path)
+    for i in range(5):
+        writer.append(b"%d" % i * 50)
+    writer.close()
+    path = tmp_path / segments(tmp_path)[-1]
+    os.truncate(path, path.stat().st_size - cut)
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"next")
+    reader = SpoolReader(tmp_path, "a")
+    assert drain(reader) == [b"%d" % i * 50 for i in range(4)] + [b"next"]
+    assert reader.damaged_bytes == 0
+    writer.close()
+
+
+def test_a_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
+    """A flipped bit in a payload loses that frame, and its bytes are counted."""
+    writer = SpoolWriter(tmp_path)
+    for i in range(5):
+        writer.append(b"%d" % i * 50)
+    path = tmp_path / segments(tmp_path)[-1]
+    with open(path, "r+b") as file:
+        file.seek(SEGMENT_BYTES + 2 * (50 + FRAME_BYTES) + FRAME_BYTES + 7)
+        file.write(b"\xff")
+    reader = SpoolReader(tmp_path, "a")
+    assert drain(reader) == [b"%d" % i * 50 for i in (0, 1, 3, 4)]
+    assert reader.damaged_bytes == 50 + FRAME_BYTES
+    writer.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), min_size=1, max_size=4), cut=st.integers(0, 400))
+def test_no_damage_makes_up_a_frame_or_stops_a_reader(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]], cut: int
+) -> None:
+    """Whatever bytes change on disk: a reader gives a subset of what was written, in order, and reaches what follows."""
+    directory = tmp_path_factory.mktemp("spool")
+    payloads = [bytes([i]) * (20 + 10 * i) for i in range(12)]
+    writer = SpoolWriter(directory, sync_ms=0)
+    for payload in payloads:
+        writer.append(payload)
+    writer.close()
+    path = directory / segments(directory)[-1]
+    data = bytearray(path.read_bytes())
+    for at, flip in flips:
+        data[at % len(data)] ^= flip
+    path.write_bytes(data[: len(data) - cut])
+    writer = SpoolWriter(directory, sync_ms=0)
+    writer.append(b"follows")
+    reader = SpoolReader(directory, "a")
+    got = drain(reader)
+    assert got[-1] == b"follows"
+    rest = iter(payloads)
+    assert all(payload in rest for payload in got[:-1])
+    reader.close()
+    writer.close()
+
+
+def test_bytes_that_look_like_a_frame_are_none(tmp_path: Path) -> None:
+    """A payload that holds a copy of a valid frame can't smuggle it in when the frame around it is damaged."""
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"forged" * 10)
+    path = tmp_path / segments(tmp_path)[-1]
+    copy = path.read_bytes()[SEGMENT_BYTES:]
+    writer.append(copy)
+    offset = SEGMENT_BYTES + len(copy)
+    with open(path, "r+b") as file:  # the length of the second frame now points right before the copy
+        file.seek(offset)
+        file.write((0).to_bytes(4, "little"))
+    writer.close()
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"follows")
+    assert drain(SpoolReader(tmp_path, "a")) == [b"forged" * 10, b"follows"]
+    writer.close()
+
+
+def test_a_damaged_cursor_repeats_and_loses_nothing(tmp_path: Path) -> None:
+    """A consumer whose cursor can't be read begins at the oldest frame."""
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"a")
+    reader = SpoolReader(tmp_path, "c")
+    reader.commit(reader.read()[-1].position)
+    (tmp_path / "consumers" / "c.cursor").write_bytes(b"\0\0\0")
+    assert drain(SpoolReader(tmp_path, "c")) == [b"a"]
+    writer.close()
+
+
+def test_a_cursor_ahead_of_lost_segments_still_sees_what_is_new(tmp_path: Path) -> None:
+    """New segments are numbered above every cursor, so that a wiped directory doesn't hide new frames."""
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"a" * 100)
+    reader = SpoolReader(tmp_path, "c")
+    reader.read()
+    reader.commit(Position(7, 4000))
+    writer.close()
+    for name in segments(tmp_path):
+        (tmp_path / name).unlink()
+    writer = SpoolWriter(tmp_path)
+    writer.append(b"b")
+    assert drain(SpoolReader(tmp_path, "c")) == [b"b"]
+    writer.close()
+
+
+def test_names_of_consumers_are_checked(tmp_path: Path) -> None:
+    """A name that could leave the directory is refused."""
+    with pytest.raises(SpoolError):
+        SpoolReader(tmp_path, "../a")
+
+
+def test_several_threads_append_while_one_reads(tmp_path: Path) -> None:
+    """Appends from several threads never mix, and a reader at work meets no damage."""
+    writer = SpoolWriter(tmp_path, segment_bytes=20_000, sync_ms=1)
+    reader = SpoolReader(tmp_path, "a")
+
+    def append(who: int) -> None:
+        for i in range(300):
+            writer.append(b"%d:%d:" % (who, i) + b"x" * (i % 100))
+
+    threads = [threading.Thread(target=append, args=(who,)) for who in range(4)]
+    for thread in threads:
+        thread.start()
+    got: list[bytes] = []
+    while any(t.is_alive() for t in threads):
+        got += drain(reader)
+    for thread in threads:
+        thread.join()
+    writer.close()
+    got += drain(reader)
+    assert reader.damaged_bytes == 0
+    for who in range(4):
+        mine = [int(p.split(b":")[1]) for p in got if p.startswith(b"%d:" % who)]
+        assert mine == list(range(300))
+
+
+def test_subscribers_are_woken(tmp_path: Path) -> None:
+    """subscribe() calls back after each append."""
+    writer = SpoolWriter(tmp_path)
+    calls: list[int] = []
+    writer.subscribe(lambda: calls.append(1))
+    writer.append(b"a")
+    assert calls == [1]
+    writer.close()
