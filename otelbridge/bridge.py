@@ -10,20 +10,16 @@ from typing import Any
 import msgspec
 
 from otelbridge.errors import WorkerError, WorkerNotFoundError
-from otelbridge.loader.compression import COMPRESSION
 from otelbridge.loader.instances import Instances
 from otelbridge.loader.loader import Loader
 from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
 from otelbridge.loader.version import Runtimes
-from otelbridge.loader.webcrypto import WEBCRYPTO
 from otelbridge.loader.worker import Entrypoint, Host, Worker
-from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TraceItem
-from otelbridge.otel import Exporter
 from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
 from otelbridge.sessions import LogSession, SessionLogs
 from otelbridge.settings import Settings
@@ -78,7 +74,10 @@ class Bridge:
     async def _start(self) -> None:
         data_dir = Path(self.settings.data_dir)
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._start_spool(data_dir)
+        spool = self.settings.spool
+        writer = SpoolWriter(data_dir / "spool" / "main", segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
+        self._stack.callback(writer.close)
+        self.tail_stage = TailStage(spool=writer)
         await self._start_workers(data_dir)
 
     async def _start_workers(self, data_dir: Path) -> None:
@@ -110,7 +109,7 @@ class Bridge:
             instances=self.instances,
             outbound=outbound,
             tail=self.tail_stage,
-            stateless={**WEBCRYPTO, **COMPRESSION},
+            stateless={},
             defaults=_limits(settings.limits),
             maxima=_limits(settings.limits_max),
             max_per_worker=sandbox.max_per_worker,

@@ -207,6 +207,9 @@ class JsRun:
             self._error = _error_of(message, self.recorder)
         elif kind == "drop" and len(message) == 2:
             self._spawn(None, self.operations.drop(message[1]))
+        elif kind == "forward":
+            self.pass_through = True
+            self._error = WorkerError("Error", "Worker has no default entrypoint.")
         elif kind == "done":
             self._done = True
         return None

@@ -88,6 +88,8 @@ class Response:
     ) -> None:
         self.status = status
         self.headers = check_headers(headers)
+        if isinstance(body, str) and header(self.headers, "content-type") is None:
+            self.headers.append(("content-type", "text/plain;charset=UTF-8"))  # as Response does in JavaScript
         self.invocation_id = invocation_id
         self.trace_id = trace_id
         self.url = ""  # where it came from in the end, when it is a subrequest's

@@ -23,6 +23,7 @@ MIB = 1 << 20
 RESERVATION = 4 << 30  # address space per memory: all a 32-bit pointer can reach, so that bounds checks cost nothing
 GUARD = 32 * MIB
 ASYNC_STACK = 2 * MIB
+WASM_STACK = 1536 << 10
 TABLE_ELEMENTS = 20_000
 TABLES = 2  # per module
 MEMORIES = 2  # per instance: the guest's own, and the shim's with its log lines
@@ -44,9 +45,11 @@ def configure() -> wasmtime.Config:
     config.memory_reservation = RESERVATION
     config.memory_guard_size = GUARD
     config.memory_may_move = False  # Memory keeps its address
-    # Rule "keep max_wasm_stack at its default or below the thread's stack": it stays at its default, and all guest
-    # code, even at start-up, runs on fibers with stacks of their own, so no thread's stack size matters.
+    # Rule "keep max_wasm_stack at its default or below the thread's stack": all guest code, even at start-up, runs on
+    # fibers with stacks of their own, so no thread's stack size matters. Larger than the default of 512 KiB, because
+    # the JavaScript engine must find out about deep recursion itself (a RangeError) before a trap ends the invocation.
     wasm.set_async_stack(config, ASYNC_STACK)
+    config.max_wasm_stack = WASM_STACK
     # What guests may use: what compilers emit today. What is left out needs a heap or threads of the host.
     config.wasm_multi_memory = True  # of the log shim; guests may have one memory
     config.wasm_threads = False
@@ -129,7 +132,7 @@ class Engine:
         self.turns = Turns(self._ticker)
         self._live = 0
         self._closer: ThreadPoolExecutor | None = None
-        self._stamp = f"1 {version} {platform.machine()} {RESERVATION} {GUARD} {ASYNC_STACK}"
+        self._stamp = f"1 {version} {platform.machine()} {RESERVATION} {GUARD} {ASYNC_STACK} {WASM_STACK}"
         self._closed = False
 
     @staticmethod
@@ -190,6 +193,10 @@ class Engine:
             module = self.compile(wasm_bytes)
             self.cache.put(key, {}, {"module": bytes(module.serialize())})
         return module
+
+    def code(self, module: wasmtime.Module) -> Code:
+        """Prepare a module with imports for instantiation."""
+        return Code(module)
 
     def template(self, module: wasmtime.Module) -> Template:
         """Prepare a module without imports for instantiation."""

@@ -37,7 +37,7 @@ class OutOfBounds(Exception):
 class Store:
     """A wasmtime store. SandboxError subclass EngineFull when the pool is full; close() is idempotent."""
 
-    __slots__ = ("_block", "_context", "_engine", "_future", "_keep", "_store", "dead", "memories")
+    __slots__ = ("_block", "_context", "_engine", "_future", "_keep", "_store", "_yields", "dead", "memories")
 
     def __init__(self, engine: Engine, *, memory_bytes: int, instances: int, tables: int, memories: int) -> None:
         engine.take()
@@ -50,7 +50,8 @@ class Store:
         # Rule "set the epoch deadline before instantiating". Start functions don't run there (binary.py makes them
         # exports), so nothing of the guest's runs outside of a slice.
         wasm.set_epoch(self._context, _FAR_TICKS)
-        wasm.yield_at_epoch(self._context, _SLICE_TICKS)
+        # A store that yields refuses synchronous instantiation, so that comes with the first call.
+        self._yields = False
         # arguments, result, trap and error of the call under way; one call at a time, so one block is enough
         self._block = ctypes.create_string_buffer(_BLOCK_BYTES)
         self._keep: list[object] = []
@@ -156,6 +157,9 @@ class Store:
             c_uint64.from_buffer(block, at).value = value & 0xFFFFFFFF  # the kind before it is 0: i32
             at += wasm.VAL_BYTES
         # Rule "near deadline only around async calls": the guest must yield at the next tick.
+        if not self._yields:
+            wasm.yield_at_epoch(self._context, _SLICE_TICKS)
+            self._yields = True
         wasm.set_epoch(self._context, _SLICE_TICKS)
         address = addressof(block)
         self._future = wasm.call_async(

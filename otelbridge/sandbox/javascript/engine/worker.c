@@ -296,19 +296,22 @@ static void text_argument(JSContext *c, Text *t, JSValueConst v) {
   text_add(t, "{}", 2);
 }
 
-/* How much of a stack is the worker's: up to our own frames, and without the native ones that led into it. */
-static size_t worker_frames(const char *s, size_t n) {
-  const char *ours = strstr(s, "(otelbridge:prelude");
-  if (ours) {
-    for (n = ours - s; n && s[n - 1] != '\n';) n--;
-    while (n && s[n - 1] == '\n') {
-      n--;
-      if (n < 8 || memcmp(s + n - 8, "(native)", 8)) break;
-      while (n && s[n - 1] != '\n') n--;
+/* The worker's frames of a stack: without ours, and without the native ones that ours called or were called through. */
+static void worker_frames(const char *s, size_t n, Text *to) {
+  size_t kept = 0; /* how much of `to` is sure to stay: native frames above one of ours go with it */
+  to->n = 0;
+  for (const char *end, *last = s + n; s < last; s = end + 1) {
+    end = memchr(s, '\n', last - s);
+    if (!end) end = last;
+    size_t length = end - s;
+    if (length > 19 && memmem(s, length, "(otelbridge:prelude", 19)) {
+      to->n = kept;
+      continue;
     }
+    if (to->n) text_char(to, '\n');
+    text_add(to, s, length);
+    if (length < 8 || memcmp(end - 8, "(native)", 8)) kept = to->n;
   }
-  while (n && s[n - 1] == '\n') n--;
-  return n;
 }
 
 /* {name, message, stack} of a native Error, as a member of errorInfo. A getter that throws leaves null in its place. */
@@ -330,7 +333,14 @@ static void text_error(JSContext *c, Text *t, JSValueConst e) {
     const char *s = JS_ToCStringLen(c, &n, v);
     JS_FreeValue(c, v);
     if (!s) goto failed;
-    text_string(t, s, i == 2 ? worker_frames(s, n) : n);
+    if (i == 2) {
+      Text frames = {0};
+      worker_frames(s, n, &frames);
+      text_string(t, frames.p ? frames.p : "", frames.n);
+      free(frames.p);
+    } else {
+      text_string(t, s, n);
+    }
     JS_FreeCString(c, s);
   }
   text_char(t, '}');
@@ -633,8 +643,11 @@ static JSValue js_worker_frames(JSContext *c, JSValueConst this_, int argc, JSVa
   size_t n;
   const char *s = JS_ToCStringLen(c, &n, argv[0]);
   if (!s) return JS_EXCEPTION;
-  JSValue v = JS_NewStringLen(c, s, worker_frames(s, n));
+  Text frames = {0};
+  worker_frames(s, n, &frames);
   JS_FreeCString(c, s);
+  JSValue v = JS_NewStringLen(c, frames.p ? frames.p : "", frames.n);
+  free(frames.p);
   return v;
 }
 static JSValue js_set_span(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {

@@ -54,7 +54,8 @@ let lastOp = 0;
 function hostOp(kind, args, blob) {
   const id = ++lastOp;
   const promise = new HostPromise((resolve, reject) => {
-    pendingOps[id] = hostList(resolve, reject, currentSpan());
+    // An error should show where the worker asked, not where the answer came in; timers can't fail.
+    pendingOps[id] = hostList(resolve, reject, kind === 'fetch' || kind === 'call' ? new Error() : undefined);
   });
   pendingCount++;
   hostSetId(promise, id);
@@ -76,14 +77,16 @@ function hostAnswer(id, ok, value, blob) {
   delete pendingOps[id];
   pendingCount--;
   if (ok) op[0](hostList(value, blob === undefined ? null : new HostBytes(blob)));
-  else op[1](hostError(value[0], value[1]));
+  else op[1](hostError(value[0], value[1], op[2]));
 }
 const HostBytes = Uint8Array;
 
 /** An error as the host describes it: a native class for native names, a DOMException for the others. */
-function hostError(name, message) {
+function hostError(name, message, asked) {
   const known = hostErrors[name];
-  return known ? new known(message) : new DOMException(message, name);
+  const error = known ? new known(message) : new DOMException(message, name);
+  if (asked !== undefined) error.stack = asked.stack;
+  return error;
 }
 function dropOps() {
   pendingOps = hostCreate(null);

@@ -50,6 +50,12 @@ function invoke(kind, entrypoint, props, detail, blob) {
   owner.ctx = new ExecutionContext(owner, unpackValue(props));
   const start = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue })[kind];
   let result;
+  if (kind === 'fetch' && entrypoint === null && !hostHas(mainExports, 'default')) {
+    // As in workerd: without a default export the request goes on to the network.
+    hostSend(hostList('forward'));
+    owner.answered = owner.bodyDone = true;
+    return finish(owner);
+  }
   try {
     result = start(owner, findEntrypoint(entrypoint, owner.ctx), detail, blob);
   } catch (e) {

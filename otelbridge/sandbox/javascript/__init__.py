@@ -1,0 +1,1 @@
+"""JavaScript guests: QuickJS-ng in WebAssembly."""

@@ -1,0 +1,101 @@
+"""The JavaScript engine, compiled once, and the images that instances start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from otelbridge.errors import SandboxError
+from otelbridge.sandbox import image, wasm
+from otelbridge.sandbox.engine import Engine, Template
+from otelbridge.sandbox.javascript.instance import JsInstance
+from otelbridge.sandbox.stop import Meter, Stop
+from otelbridge.sandbox.store import Memory, Store
+from otelbridge.sandbox.wasm import Failure, Trap
+
+__all__ = ["ENGINE", "Image", "JsRuntime"]
+
+ENGINE = Path(__file__).parent / "engine.wasm"
+_START_CPU_NS = 10_000_000_000
+
+
+class Image:
+    """A memory image; `size` in bytes, `state`: where the state struct is in it."""
+
+    __slots__ = ("size", "state", "template")
+
+    def __init__(self, template: Template, size: int, state: int) -> None:
+        self.template = template
+        self.size = size
+        self.state = state
+
+
+class _Booting:
+    """Runs the engine's start, before there is a clock or an instance."""
+
+    def before_slice(self) -> None:
+        """Nothing looks at the clock yet."""
+
+    def pause_s(self) -> float:
+        """Nothing sleeps."""
+        return 0.0
+
+
+class JsRuntime:
+    """Starts the engine once and keeps its memory as the base of every worker. SandboxError when that fails."""
+
+    def __init__(self, engine: Engine, path: Path = ENGINE) -> None:
+        self._engine = engine
+        try:
+            code = path.read_bytes()
+        except FileNotFoundError:
+            raise SandboxError(f"The JavaScript engine is missing: {path}. Build it with `python engine_build.py`.") from None
+        parts = image.split(code)
+        self._code = engine.code(engine.compile_cached("javascript", parts.code))
+        self._base = self._boot(parts.memory)
+
+    def _boot(self, memory: bytes) -> Image:
+        """Run the prelude. This happens at every start: it takes milliseconds, and a stored image would have to be trusted."""
+        first = self._image(memory, 0)
+        store, instance, view = self._open(first, self._engine.max_memory_bytes)
+        try:
+            meter, guest = Meter(_START_CPU_NS), _Booting()
+            store.call_now(store.function(instance, b"_initialize"), (), 0, guest, meter)
+            state = store.call_now(store.function(instance, b"ob_state"), (), 1, guest, meter)
+            if store.call_now(store.function(instance, b"ob_init"), (), 1, guest, meter):
+                words, _ = view.words(state, 32)
+                raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
+            return self._image(view.read(0, view.size), state)
+        except (Trap, Failure, Stop) as e:
+            raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
+        finally:
+            store.close()
+
+    def _image(self, memory: bytes, state: int) -> Image:
+        module = self._engine.compile(image.image_module(memory))
+        return Image(self._engine.template(module), len(memory), state)
+
+    def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
+        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + image.PAGE), instances=2, tables=1, memories=1)
+        try:
+            owner = store.instantiate_pre(base.template.address)
+            extern = store.export(owner, b"memory", wasm.MEMORY)
+            instance = store.instantiate(self._code.address, [extern])
+            return store, instance, store.memory(extern)
+        except BaseException:
+            store.close()
+            raise
+
+    def new(self, *, memory_bytes: int, image: Image | None = None) -> JsInstance:
+        """An instance of an image, or of the base. EngineFull when the pool is full."""
+        base = image or self._base
+        store, instance, memory = self._open(base, memory_bytes)
+        made = JsInstance(store, memory, base.state, store.function(instance, b"ob_run"), store.function(instance, b"ob_reserve"))
+        made.limit(memory_bytes)
+        return made
+
+    def make_image(self, instance: JsInstance) -> Image:
+        """An image of an idle instance. Only before it served a request: what it knows, all instances of it will know.
+
+        Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
+        """
+        return self._image(instance.contents(), self._base.state)
