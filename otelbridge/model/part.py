@@ -7,6 +7,7 @@ one with its end. Parts carry the ring as the guest wrote it; entries() is the o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -206,6 +207,8 @@ def _clean(value: Any) -> Any:
         return [_clean(v) for v in value]
     if isinstance(value, dict):
         return {_clean(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):  # 1e999: no JSON can be written of it
+        return None
     return value
 
 

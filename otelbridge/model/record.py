@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from otelbridge.model.part import End, Notice, Part, SpoolItem, entries
+from otelbridge.model.part import End, Notice, SpoolItem, entries
 from otelbridge.model.trace import Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent, TraceException, TraceLog
 
 __all__ = [
@@ -142,7 +142,7 @@ def _record(item: SpoolItem, line: Line) -> Record:
     event, end = item.event, item.end
     method = url = path = None
     if isinstance(event, FetchEvent):
-        method, url = event.method, event.url
+        method, url = _string(event.method), _string(event.url)
         path = split_url(url)[1]
     own = end if line.kind == "invocation" else None
     return Record(
