@@ -36,7 +36,7 @@ FLAGS = (
     "-I.",
     "-Iquickjs",
 )
-LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=1048576", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
+LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=4194304", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
 # worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.
 UNITS = ("worker.c", "prelude.c", "quickjs/libregexp.c", "quickjs/libunicode.c", "quickjs/dtoa.c")
 
