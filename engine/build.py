@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine import prelude, wasm
+from engine import patches, prelude, wasm
 from engine.errors import EngineBuildError
 from engine.fetch import fetch_npm, fetch_sdist, replace_file, run, tar_members
 from engine.licenses import collect
@@ -135,6 +135,7 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
     quickjs = tar_members(archive, f"{name.replace('-', '_')}-{version}/upstream-quickjs/")
     if "quickjs.c" not in quickjs:
         raise EngineBuildError("download", f"{name} {version} does not hold upstream-quickjs/quickjs.c")
+    quickjs = patches.apply(quickjs)
     npm = {}
     factories = {}
     for row in rows:

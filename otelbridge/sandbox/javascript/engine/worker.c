@@ -5,7 +5,14 @@
  * contract. This is one translation unit with quickjs.c, because evaluation must be refused to workers (eval_internal),
  * Math.random reseeded (random_state) and native errors told from look-alikes (class ids): all of it is internal there.
  */
+/* QuickJS measures recursion by the stack in linear memory, which functions like JSON.stringify hardly use: they would
+ * overflow WebAssembly's own stack first, which is a trap instead of a RangeError. A constant alloca is part of the frame
+ * of whatever function the check is inlined into, so each of them now shows. */
+#define FRAME_BYTES 256
+#define STACK_BYTES (3584 * 1024) /* of the 4 MiB that the linker reserves */
+#define __builtin_frame_address(level) __builtin_alloca(FRAME_BYTES)
 #include "quickjs.c"
+#undef __builtin_frame_address
 #include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -103,7 +110,8 @@ enum { DEBUG, LOG_, INFO, WARN, ERROR };
 #define RESERVE 65536         /* the exception that ends an invocation, and the warnings about limits */
 #define CUT_LINE 4096         /* what is kept of a line too long for the rest of the budget */
 
-static uint32_t log_left, exception_left, other_left, log_full, exception_full, span;
+#define span ob_span /* the number of the worker's span that runs now, 0 for none; kept across await by engine/patches.py */
+static uint32_t log_left, exception_left, other_left, log_full, exception_full;
 
 static const char log_limit_text[] =
     "[\"Log size limit exceeded: More than 256KB of data (across console.log statements, exception, request metadata "
@@ -650,6 +658,8 @@ static JSValue js_worker_frames(JSContext *c, JSValueConst this_, int argc, JSVa
   free(frames.p);
   return v;
 }
+static JSValue js_span(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) { return JS_NewInt32(c, span); }
+/* setSpan(number): the number before. */
 static JSValue js_set_span(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
   int32_t n;
   if (JS_ToInt32(c, &n, argv[0])) return JS_EXCEPTION;
@@ -816,6 +826,7 @@ static const JSCFunctionListEntry natives[] = {
     JS_CFUNC_DEF("isError", 1, js_is_error),
     JS_CFUNC_DEF("classOf", 1, js_class_of),
     JS_CFUNC_DEF("workerFrames", 1, js_worker_frames),
+    JS_CFUNC_DEF("span", 0, js_span),
     JS_CFUNC_DEF("setSpan", 1, js_set_span),
     JS_CFUNC_DEF("addSource", 2, js_add_source),
     JS_CFUNC_DEF("addValue", 2, js_add_value),
@@ -868,7 +879,7 @@ static int failed_start(void) { /* a defect of the prelude: the text goes where 
 EXPORT("ob_init") int ob_init(void) {
   static const char *const levels[] = {"debug", "log", "info", "warn", "error"};
   rt = JS_NewRuntime2(&heap, NULL);
-  JS_SetMaxStackSize(rt, 256 * 1024);
+  JS_SetMaxStackSize(rt, STACK_BYTES);
   ctx = JS_NewContext(rt);
   JS_SetModuleLoaderFunc(rt, NULL, load_module, NULL);
   eval_allowed = ctx->eval_internal;

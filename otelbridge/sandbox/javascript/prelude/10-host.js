@@ -182,9 +182,5 @@ function reportException(e, last) {
   native.record(RECORD_EXCEPTION, hostStringify(describeThrown(e)), currentSpan(), last === true);
 }
 
-// --------------------------------------------------------------------------------------------------------- spans
-
-let span = 0;
-function currentSpan() {
-  return span;
-}
+/** The number of the worker's span that runs now, 0 for none. */
+const currentSpan = native.span;

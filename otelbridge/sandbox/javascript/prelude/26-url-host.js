@@ -49,8 +49,8 @@ function hexDigit(code) {
 }
 
 const forbiddenHost = /[\0\t\n\r #/:<>?@[\\\]^|]/;
-const forbiddenDomain = /[\0-\x20"#%/:<>?@[\\\]^`{|}\x7f]/;
-const plainDomain = /^[a-z0-9._~!$&'()*+,;=-]*$/;
+const forbiddenDomain = /[\0-\x20#%/:<>?@[\\\]^|\x7f]/;
+const notASCII = /[^\0-\x7f]/;
 
 /** A host in its canonical form, or undefined when it is not valid. */
 function parseHost(input, special) {
@@ -67,12 +67,13 @@ function parseHost(input, special) {
 
 const notMapped = /[\u00ad\u034f\u180b-\u180d\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff]|[\u{e0100}-\u{e01ef}]/gu;
 const notInDomains = /[\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u200e\u200f\u2028-\u202f\u205f\u2061-\u206f\u3000\ufff9-\uffff]/u;
-const beginsWithMark = /^\p{M}/u;
+const badLabel = /^\p{M}|(?<!\p{M})[\u200c\u200d]/u; // a mark at the start, a joiner that joins nothing
 /** Lower case, NFC, punycode: UTS 46 without its tables of single exceptions (docs/compatibility.md). */
 function domainToASCII(domain) {
   let text = StringToLowerCase(domain);
-  if (RegExpExec(plainDomain, text) !== null && StringIndexOf(text, 'xn--') < 0) return text;
-  if (RegExpExec(/[^\0-\x7f]/, text) !== null) {
+  const plain = RegExpExec(notASCII, text) === null;
+  if (plain && StringIndexOf(text, 'xn--') < 0) return text;
+  if (!plain) {
     text = StringNormalize(StringReplace(StringReplace(domain, /[\u3002\uff0e\uff61]/g, '.'), /[\u1e9e]/g, 'ss'), 'NFKC');
     text = StringToLowerCase(StringReplace(StringReplace(text, notMapped, ''), /\u03a3/g, '\u03c3'));
     text = StringNormalize(text, 'NFC');
@@ -81,12 +82,12 @@ function domainToASCII(domain) {
   const labels = StringSplit(text, '.');
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];
-    if (RegExpExec(/[^\0-\x7f]/, label) !== null) {
-      if (RegExpExec(beginsWithMark, label) !== null) return undefined;
+    if (RegExpExec(notASCII, label) !== null) {
+      if (RegExpExec(badLabel, label) !== null) return undefined;
       labels[i] = 'xn--' + toPunycode(label);
     } else if (StringStartsWith(label, 'xn--')) {
       const decoded = fromPunycode(StringSlice(label, 4));
-      if (decoded === undefined || RegExpExec(/[^\0-\x7f]/, decoded) === null || RegExpExec(beginsWithMark, decoded) !== null) return undefined;
+      if (decoded === undefined || RegExpExec(notASCII, decoded) === null || RegExpExec(badLabel, decoded) !== null) return undefined;
       if (RegExpExec(notInDomains, decoded) !== null || StringNormalize(decoded, 'NFC') !== decoded) return undefined;
       if (StringToLowerCase(decoded) !== decoded || 'xn--' + toPunycode(decoded) !== label) return undefined;
     }

@@ -29,8 +29,6 @@ const builtinWorkers = {
   }),
   waitUntil: (promise) => needInvocation().ctx.waitUntil(promise),
 };
-builtinWorkers.default = builtinWorkers;
-native.addValue('cloudflare:workers', builtinWorkers);
 
 const commonJs = hostCreate(null);
 function addModule(name, type, blob) {

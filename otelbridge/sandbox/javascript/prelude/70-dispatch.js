@@ -21,6 +21,9 @@ class ExecutionContext {
   passThroughOnException() {
     this.#invocation.passThrough = true;
   }
+  get tracing() {
+    return tracing;
+  }
 }
 function waited(owner) {
   owner.waits--;
@@ -47,6 +50,7 @@ function invoke(kind, entrypoint, props, detail, blob) {
     kind, waits: 0, ended: false, passThrough: false, answered: false, bodyDone: false,
     controller: undefined, reader: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
   });
+  lastSpan = 0;
   owner.ctx = new ExecutionContext(owner, unpackValue(props));
   const start = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue })[kind];
   let result;
