@@ -1,5 +1,7 @@
-"""Where the consumers of a spool stand: one small file each, replaced as a whole.
+"""Where the consumers of a spool stand: one small file each, written in place.
 
+In place, because a consumer must be able to commit on a full disk: that is what brings space back. The file has two
+slots that are written in turn, each with a crc, so that a torn write leaves the one before it.
 A segment is removed when every registered consumer is past it; the newest one never is.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
+import zlib
 from pathlib import Path
 
 from otelbridge.errors import SpoolError
@@ -16,29 +20,42 @@ from otelbridge.spool.frame import Position, list_segments, segment_path
 __all__ = ["cursors", "forget_consumer", "highest_committed", "read_cursor", "registered_consumers", "release", "write_cursor"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_CURSOR = re.compile(rb"(\d+) (\d+)\n")
+_SLOT = struct.Struct("<QQQI")  # number of the write, segment, offset, crc
 
 
 def write_cursor(directory: Path, name: str, position: Position, *, durable: bool) -> None:
-    """Replace a consumer's cursor. `durable`: also through a power cut (costs an fsync)."""
+    """Set a consumer's cursor. `durable`: also through a power cut (costs an fdatasync)."""
     path = _path(directory, name)
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        file.write(b"%d %d\n" % position)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        number = max((n for n, _ in _slots(os.pread(fd, 2 * _SLOT.size, 0))), default=0) + 1
+        slot = _SLOT.pack(number, *position, 0)[:-4]
+        slot += zlib.crc32(slot).to_bytes(4, "little")
+        # The first write fills both slots: from then on no write needs space.
+        os.pwrite(fd, slot * 2 if number == 1 else slot, 0 if number == 1 else number % 2 * _SLOT.size)
         if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_cursor(directory: Path, name: str) -> Position | None:
     """A consumer's cursor; None when it has none, or one that can't be read (it then begins again: no loss)."""
     try:
-        found = _CURSOR.fullmatch(_path(directory, name).read_bytes())
+        slots = _slots(_path(directory, name).read_bytes())
     except OSError:
         return None
-    return Position(int(found[1]), int(found[2])) if found else None
+    return max(slots)[1] if slots else None
+
+
+def _slots(data: bytes) -> list[tuple[int, Position]]:
+    out = []
+    for at in range(0, len(data) - _SLOT.size + 1, _SLOT.size):
+        number, segment, offset, crc = _SLOT.unpack_from(data, at)
+        if zlib.crc32(data[at : at + _SLOT.size - 4]) == crc:
+            out.append((number, Position(segment, offset)))
+    return out
 
 
 def cursors(directory: Path) -> dict[str, Position]:

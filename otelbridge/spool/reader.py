@@ -58,6 +58,7 @@ class SpoolReader:
         self._fd_segment = -1
         self._boot = 0
         self._synced = 0.0
+        self._crossings: list[tuple[Position, Position]] = []  # ends of segments, and where the next one begins
         directory.mkdir(parents=True, exist_ok=True)
         found = read_cursor(directory, name) if name is not None else None
         self._position = found or (self._end() if start == "newest" else self._begin())
@@ -73,6 +74,7 @@ class SpoolReader:
     def seek(self, position: Position) -> None:
         """Read on from a position of this spool that the consumer kept itself; the cursor stays as it is."""
         self._position = Position(*position)
+        self._crossings.clear()
 
     def read(self, max_bytes: int = 1 << 20, max_frames: int = 4096) -> list[Frame]:
         """The next frames, none when there are none yet; at least one when there is one, whatever its size."""
@@ -89,6 +91,9 @@ class SpoolReader:
     def commit(self, position: Position) -> None:
         """All before `position` is done with: remember that, and remove the segments that all consumers are past."""
         position = Position(*position)
+        # Who is done with the last frame of a segment is done with the segment: a full disk would wait for itself else.
+        while self._crossings and self._crossings[0][0] <= position:
+            position = max(position, self._crossings.pop(0)[1])
         before, self.committed = self.committed, position
         if self.name is None:
             return
@@ -168,7 +173,10 @@ class SpoolReader:
             if (rest := os.fstat(self._fd).st_size - offset) > 0:
                 self._skipped(rest)
         self.close()
+        self._crossings.append((self._position, Position(following, 0)))
         self._position = Position(following, 0)
+        if self.committed >= self._crossings[-1][0]:
+            self.commit(self.committed)
         return True
 
     def _frame_at(self, offset: int) -> tuple[int, int, bytes | None] | None:

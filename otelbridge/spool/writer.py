@@ -118,10 +118,8 @@ class SpoolWriter:
 
     def _mend(self, error: OSError) -> str:
         """Take a torn frame back; go on in a new segment, so that readers can finish and remove the old one."""
-        try:
+        with contextlib.suppress(OSError):  # then readers see a frame that never ends, and skip it: a newer segment follows
             os.ftruncate(self._fd, self._offset)
-        except OSError:
-            pass  # readers see a frame that never ends, and skip it because a newer segment follows
         if self._offset:
             self._rotate()
         return "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "io_error"
