@@ -130,6 +130,9 @@ function decodeUtf16(bytes, big, fatal) {
     }
   }
   text += ReflectApply(StringFromCharCode, undefined, units);
-  if (fatal && (bytes.length & 1 || !StringIsWellFormed(text))) throw new TypeError('Failed to decode input.');
-  return StringToWellFormed(text) + (bytes.length & 1 ? '\ufffd' : '');
+  const odd = bytes.length & 1;
+  if (fatal && (odd || !StringIsWellFormed(text))) throw new TypeError('Failed to decode input.');
+  // Half a pair before an odd byte is one error, not two.
+  const last = text === '' ? 0 : StringCharCodeAt(text, text.length - 1);
+  return StringToWellFormed(text) + (odd && !(last >= 0xd800 && last < 0xdc00) ? '\ufffd' : '');
 }

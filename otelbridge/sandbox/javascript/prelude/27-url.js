@@ -218,8 +218,7 @@ function writeURL(url) {
 /** The record of a URL given as text, or undefined. */
 function recordOf(input, base) {
   const text = wellFormed(input);
-  const found = takeApart(text);
-  if (found !== undefined || base === undefined) return found ?? parseURL(text, undefined);
-  const from = recordOf(base, undefined);
-  return from === undefined ? undefined : parseURL(text, from);
+  const from = base === undefined ? undefined : recordOf(base, undefined);
+  if (base !== undefined && from === undefined) return undefined;
+  return takeApart(text) ?? parseURL(text, from);
 }
