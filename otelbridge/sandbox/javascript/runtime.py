@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from otelbridge.errors import SandboxError
-from otelbridge.sandbox import image, wasm
+from otelbridge.sandbox import binary, image, wasm
+from otelbridge.sandbox.binary import Malformed
 from otelbridge.sandbox.engine import Engine, Template
+from otelbridge.sandbox.image import Split
 from otelbridge.sandbox.javascript.instance import JsInstance
 from otelbridge.sandbox.stop import Meter, Stop
 from otelbridge.sandbox.store import Memory, Store
@@ -49,13 +51,16 @@ class JsRuntime:
             code = path.read_bytes()
         except FileNotFoundError:
             raise SandboxError(f"The JavaScript engine is missing: {path}. Build it with `python engine_build.py`.") from None
-        parts = image.split(code)
+        try:
+            parts = image.split(binary.parse(code))
+        except Malformed as e:
+            raise SandboxError(f"The JavaScript engine {path} is damaged: {e}.") from None
         self._code = engine.code(engine.compile_cached("javascript", parts.code))
-        self._base = self._boot(parts.memory)
+        self._base = self._boot(parts)
 
-    def _boot(self, memory: bytes) -> Image:
+    def _boot(self, parts: Split) -> Image:
         """Run the prelude. This happens at every start: it takes milliseconds, and a stored image would have to be trusted."""
-        first = self._image(memory, 0)
+        first = self._image(parts.image, parts.limits.minimum * binary.PAGE, 0)
         store, instance, view = self._open(first, self._engine.max_memory_bytes)
         try:
             meter, guest = Meter(_START_CPU_NS), _Booting()
@@ -64,18 +69,17 @@ class JsRuntime:
             if store.call_now(store.function(instance, b"ob_init"), (), 1, guest, meter):
                 words, _ = view.words(state, 32)
                 raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
-            return self._image(view.read(0, view.size), state)
+            return self._image(image.image(view.read(0, view.size)), view.size, state)
         except (Trap, Failure, Stop) as e:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
             store.close()
 
-    def _image(self, memory: bytes, state: int) -> Image:
-        module = self._engine.compile(image.image_module(memory))
-        return Image(self._engine.template(module), len(memory), state)
+    def _image(self, module: bytes, size: int, state: int) -> Image:
+        return Image(self._engine.template(self._engine.compile(module)), size, state)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
-        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + image.PAGE), instances=2, tables=1, memories=1)
+        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1)
         try:
             owner = store.instantiate_pre(base.template.address)
             extern = store.export(owner, b"memory", wasm.MEMORY)
@@ -98,4 +102,5 @@ class JsRuntime:
 
         Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
         """
-        return self._image(instance.contents(), self._base.state)
+        memory = instance.contents()
+        return self._image(image.image(memory), len(memory), self._base.state)
