@@ -71,17 +71,17 @@ $(BUILD_READY): requirements-build.lock | $(BIN)/python
 	$(PIP) install --quiet --require-hashes -r requirements-build.lock
 	@touch $@
 
-$(RUN_READY): requirements.lock pyproject.toml hatch_build.py $(BUILD_READY)
+$(RUN_READY): requirements.lock pyproject.toml hatch_build.py $(BUILD_READY) | $(ENGINE)
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV_READY): requirements-dev.lock pyproject.toml hatch_build.py $(BUILD_READY)
+$(DEV_READY): requirements-dev.lock pyproject.toml hatch_build.py $(BUILD_READY) | $(ENGINE)
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# An editable installation holds an engine already; this rule follows later changes of the engine's sources.
+# Before the package itself, whose build then finds it in the cache: pip would hide a minute of progress.
 $(ENGINE): $(ENGINE_SOURCES) | $(BUILD_READY)
 	$(BIN)/python engine_build.py
 	@touch $@
