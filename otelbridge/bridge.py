@@ -20,6 +20,7 @@ from otelbridge.loader.worker import Entrypoint, Host, Worker
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TraceItem
+from otelbridge.otel.basic import BasicExporter
 from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
 from otelbridge.sessions import LogSession, SessionLogs
 from otelbridge.settings import Settings
@@ -59,6 +60,9 @@ class Bridge:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tail = BridgeTail()
+        self.store: Any = None
+        self.live: Any = None
+        self._ready = False
         self._stack = contextlib.AsyncExitStack()
 
     # ------------------------------------------------------------------------------------------------- life
@@ -78,7 +82,10 @@ class Bridge:
         writer = SpoolWriter(data_dir / "spool" / "main", segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
         self._stack.callback(writer.close)
         self.tail_stage = TailStage(spool=writer)
+        self.exporter = await self._stack.enter_async_context(BasicExporter(directory=data_dir / "spool" / "main", service=self.settings.service))
+        writer.subscribe(self.exporter.wake)
         await self._start_workers(data_dir)
+        self._ready = True
 
     async def _start_workers(self, data_dir: Path) -> None:
         settings = self.settings
@@ -123,6 +130,28 @@ class Bridge:
     async def aclose(self) -> None:
         """Stop: running invocations end, tails run, records are flushed, all within the drain deadline."""
         await self._stack.aclose()
+
+    def stopping(self) -> None:
+        """The service stops: end what would never end by itself, like live tails."""
+        self._ready = False
+        if self.live is not None:
+            self.live.stop()
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether requests can be served, and if not, why."""
+        return (True, []) if self._ready else (False, ["the service is starting or stopping"])
+
+    def exports(self) -> dict[str, Any]:
+        """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
+        return self.exporter.exports()
+
+    def metrics_text(self) -> str:
+        """Metrics of the bridge as Prometheus text."""
+        return self.exporter.metrics_text()
+
+    async def worker_counters(self) -> dict[str, dict[str, Any]]:
+        """What the store has counted, by worker id."""
+        return {} if self.store is None else await self.store.worker_counters()
 
     async def drain(self) -> None:
         """Wait until running invocations have ended, every tail has run and every record is in the spool."""

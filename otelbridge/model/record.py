@@ -7,7 +7,7 @@ written as JSON: no lone surrogates, no NaN, nesting of 64 at most, and no NUL (
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,14 +101,17 @@ class Line(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def lines(item: SpoolItem) -> Iterator[Line]:
-    """Log lines and exceptions in order, then one for the end of the invocation when the part has it."""
+def lines(item: SpoolItem, found: Iterable[object] | None = None) -> Iterator[Line]:
+    """Log lines and exceptions in order, then one for the end of the invocation when the part has it.
+
+    `found`: the part's entries(), from whoever has read them already.
+    """
     if isinstance(item, Notice):
         text = _string(item.text)
         fields = _value(item.fields)[0] if item.fields else None
         yield Line(item.time_ns, None, "bridge", item.level, text, 0, [text], None, fields)
         return
-    for entry in entries(item):
+    for entry in entries(item) if found is None else found:
         if isinstance(entry, TraceLog):
             yield _log(entry)
         elif isinstance(entry, TraceException):

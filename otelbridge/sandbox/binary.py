@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-__all__ = ["Data", "Export", "Import", "Limits", "Malformed", "Module", "data_section", "export", "import_memory", "join", "parse", "sections"]
+__all__ = ["Data", "Export", "Import", "Limits", "Malformed", "Module", "count_locals", "data_section", "export", "import_memory", "join", "parse", "sections"]
 
 HEADER = b"\0asm\1\0\0\0"
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = range(14)
@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """`type`: for a function its signature such as "(i32, i32) -> i64", else the kind."""
+    """`type`: for a function its signature, else the kind."""
 
     module: str
     name: str
@@ -58,6 +58,7 @@ class Module(msgspec.Struct, frozen=True):
     """A module's outer shape."""
 
     sections: list[tuple[int, bytes]]
+    types: list[str]  # signatures, such as "(i32, i32) -> (i64)"
     imports: list[Import]
     exports: list[Export]
     functions: list[str]  # the signature of each function, imported ones first
@@ -150,7 +151,21 @@ def parse(wasm: bytes) -> Module:
     reader = _Reader(content.get(EXPORT, b"\0"))
     exports = [Export(reader.name(), _kind(reader.u8()), reader.u32()) for _ in range(reader.count())]
     start = _Reader(content[START]).u32() if START in content else None
-    return Module(parts, imports, exports, functions, memories, start, _data(content.get(DATA, b"\0")))
+    return Module(parts, types, imports, exports, functions, memories, start, _data(content.get(DATA, b"\0")))
+
+
+def count_locals(module: Module) -> int:
+    """How many locals all functions together declare; a few bytes can declare 50,000."""
+    total = 0
+    for kind, data in module.sections:
+        if kind == CODE:
+            outer = _Reader(data)
+            for _ in range(outer.count()):
+                body = _Reader(outer.take(outer.u32()))
+                for _ in range(body.count()):
+                    total += body.u32()
+                    body.u8()
+    return total
 
 
 def _at(types: list[str], index: int) -> str:
@@ -216,17 +231,17 @@ def _data(section: bytes) -> list[Data]:
     for _ in range(reader.count()):
         begin = reader.at
         flags = reader.u32()
+        memory = reader.u32() if flags == 2 else 0
         offset = None
-        if flags == 0:
-            opcode = reader.u8()
-            if opcode == 0x41:  # i32.const
-                offset = reader.s33() & 0xFFFFFFFF
-                if reader.u8() != 0x0B:  # an extended constant expression
-                    raise Malformed("data offsets must be plain constants")
-            else:
+        if flags > 2:
+            raise Malformed("unknown kind of data segment")
+        if flags != 1:  # not a passive one
+            if reader.u8() != 0x41:  # i32.const
                 raise Malformed("data offsets must be plain constants")
-        elif flags != 1:
-            raise Malformed("a data segment names a memory other than the first")
+            where = reader.s33() & 0xFFFFFFFF
+            if reader.u8() != 0x0B:  # more than the constant: an extended constant expression
+                raise Malformed("data offsets must be plain constants")
+            offset = where if memory == 0 else None
         content = reader.take(reader.u32())
         found.append(Data(section[begin : reader.at], offset, content))
     return found

@@ -92,6 +92,10 @@ class Cache:
                 shutil.rmtree(draft, ignore_errors=True)
         return self.get(key)
 
+    def drop(self, key: str) -> None:
+        """Remove an entry."""
+        shutil.rmtree(self._directory / key, ignore_errors=True)
+
     def prune(self) -> None:
         """Remove what was used longest ago until the directory is within its bound."""
         entries = []

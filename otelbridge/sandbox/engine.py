@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import platform
 import resource
@@ -22,8 +23,8 @@ __all__ = ["Code", "Engine", "EngineFull", "Template", "configure"]
 MIB = 1 << 20
 RESERVATION = 4 << 30  # address space per memory: all a 32-bit pointer can reach, so that bounds checks cost nothing
 GUARD = 32 * MIB
-ASYNC_STACK = 2 * MIB
-WASM_STACK = 1536 << 10
+ASYNC_STACK = 16 * MIB
+WASM_STACK = 15 * MIB
 TABLE_ELEMENTS = 20_000
 TABLES = 2  # per module
 MEMORIES = 2  # per instance: the guest's own, and the shim's with its log lines
@@ -130,7 +131,8 @@ class Engine:
         self.cache = Cache(cache_dir)
         self._ticker = Ticker(self.address, tick_ms=tick_ms)
         self.turns = Turns(self._ticker)
-        self._live = 0
+        self._taken = self._freed = 0
+        self._freed_later = 0  # written by the closing thread only: `-=` from two threads would lose counts
         self._closer: ThreadPoolExecutor | None = None
         self._stamp = f"1 {version} {platform.machine()} {RESERVATION} {GUARD} {ASYNC_STACK} {WASM_STACK}"
         self._closed = False
@@ -170,6 +172,11 @@ class Engine:
         digest.update(wasm_bytes)
         return digest.hexdigest()
 
+    @property
+    def compiler(self) -> wasmtime.Engine:
+        """wasmtime's own engine, for compile jobs on another thread: it may be shared, unlike everything made by it."""
+        return self._engine
+
     def compile(self, wasm_bytes: bytes) -> wasmtime.Module:
         """Compile a module of our own, now. Failure when wasmtime refuses it. Untrusted modules: compiler.py."""
         try:
@@ -177,21 +184,23 @@ class Engine:
         except wasmtime.WasmtimeError as error:
             raise wasm.Failure(wasm.message_of(error)) from None
 
-    def load(self, path: Path) -> wasmtime.Module | None:
-        """Map a compiled module that Cache.get() has verified. None when it was made on another kind of machine."""
+    def load(self, path: Path) -> wasmtime.Module:
+        """Map a compiled module that Cache.get() has verified. Failure when it was made on another kind of machine, or
+        wants more than the pool gives."""
         try:
             return wasmtime.Module.deserialize_file(self._engine, str(path))
-        except wasmtime.WasmtimeError:
-            return None
+        except wasmtime.WasmtimeError as error:
+            raise wasm.Failure(wasm.message_of(error)) from None
 
     def compile_cached(self, kind: str, wasm_bytes: bytes) -> wasmtime.Module:
         """compile(), but through the cache."""
         key = self.key(kind, wasm_bytes)
         entry = self.cache.get(key)
-        module = self.load(entry.files["module"]) if entry else None
-        if module is None:
-            module = self.compile(wasm_bytes)
-            self.cache.put(key, {}, {"module": bytes(module.serialize())})
+        if entry is not None:
+            with contextlib.suppress(wasm.Failure):
+                return self.load(entry.files["module"])
+        module = self.compile(wasm_bytes)
+        self.cache.put(key, {}, {"module": bytes(module.serialize())})
         return module
 
     def code(self, module: wasmtime.Module) -> Code:
@@ -207,21 +216,21 @@ class Engine:
     @property
     def live(self) -> int:
         """How many stores exist."""
-        return self._live
+        return self._taken - self._freed - self._freed_later
 
     def take(self) -> None:
         """Count a new store. EngineFull when there is no room: asking the pool would only find out later."""
         if self._closed:
             raise SandboxError("the engine is closed")
-        if self._live >= self.max_instances:
+        if self.live >= self.max_instances:
             raise EngineFull(f"All {self.max_instances} sandbox instances are in use.")
-        self._live += 1
+        self._taken += 1
 
     def give_back(self, store: int, touched: int) -> None:
         """Free a store, at once or, when that would hold up the loop, on a thread of its own."""
         if touched <= CLOSE_INLINE or self._closed:
             wasm.store_delete(store)
-            self._live -= 1
+            self._freed += 1
             return
         if self._closer is None:
             self._closer = ThreadPoolExecutor(1, thread_name_prefix="otelbridge-free")
@@ -230,4 +239,4 @@ class Engine:
     def _free(self, store: int) -> None:
         # Moving a store to a thread is allowed, sharing it is not (wasmtime-py #322): nobody else has it any more.
         wasm.store_delete_free(store)
-        self._live -= 1
+        self._freed_later += 1

@@ -227,7 +227,7 @@ class Store:
             self._future = 0
         size = 0
         for memory in self.memories:
-            size += memory.size
+            size += memory.grown
             memory.close()
         self._engine.give_back(store, size)
 
@@ -238,13 +238,19 @@ _NOTHING = bytes(16)
 class Memory:
     """A guest's linear memory. Never moves (the pool reserves its whole range), only grows."""
 
-    __slots__ = ("_base", "_context", "_size", "address")
+    __slots__ = ("_base", "_context", "_first", "_size", "address")
 
     def __init__(self, context: int, address: int) -> None:
         self._context = context
         self.address = address
         self._base: int = wasm.memory_data(context, address) or 0
         self._size: int = wasm.memory_size(context, address)
+        self._first = self._size
+
+    @property
+    def grown(self) -> int:
+        """How many bytes it grew since it was made: what a guest may have touched beyond its image."""
+        return self.size - self._first
 
     @property
     def size(self) -> int:

@@ -9,13 +9,12 @@ import os
 import time
 from collections.abc import Callable
 
-import msgspec
-
+from otelbridge.sandbox.counters import RingCounters
 from otelbridge.sandbox.stop import MEMORY_STOP, Meter, Stop, from_trap
 from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
 
-__all__ = ["JsInstance", "RingCounters"]
+__all__ = ["JsInstance"]
 
 STATE_BYTES = 128
 # u32 words of the state
@@ -26,16 +25,6 @@ _RESEED, _LOG_BUDGET, _MEMORY_LIMIT, _HEAP_USED, _RING_RESET = 26, 27, 28, 29, 3
 # u64 words
 _DROPPED_BYTES, _NOW, _MONOTONIC = 6, 7, 8
 _TRUNCATED, _OUT_OF_MEMORY = 1, 2
-
-
-class RingCounters(msgspec.Struct, frozen=True):
-    """What the ring had no room for, since begin()."""
-
-    dropped_logs: int
-    dropped_exceptions: int
-    dropped_bytes: int
-    truncated: bool
-    out_of_memory: bool
 
 
 class JsInstance:

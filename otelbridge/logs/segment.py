@@ -1,0 +1,141 @@
+"""One file of the store: the records of a stretch of time, with their indexes. Old stretches are removed as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from otelbridge.logs.reader import Budget, Reader, connect
+from otelbridge.logs.schema import FORMAT, SCHEMA, SUMMARIES
+
+__all__ = ["Segment", "list_segments"]
+
+_IDLE_READERS = 2
+
+
+def list_segments(directory: Path) -> list[int]:
+    """The numbers of the segments that exist, oldest first."""
+    return sorted(int(path.stem) for path in directory.glob("????????.db") if path.stem.isdigit())
+
+
+class Segment:
+    """One file, opened or made. `first` and `last`: the lowest and highest number of a record, None when it has none.
+
+    The writer's connection belongs to the writer's thread; readers come from a pool and may be used in any thread.
+    """
+
+    def __init__(self, directory: Path, number: int) -> None:
+        self.number = number
+        self.path = directory / f"{number:08d}.db"
+        self.created = time.time()
+        self.first: int | None = None
+        self.last: int | None = None
+        self.records = 0
+        self.summed = False
+        self._lock = threading.Lock()
+        self._idle: list[Reader] = []
+        self._gone = False
+        self._writer: sqlite3.Connection | None = None
+        self._open()
+
+    def _open(self) -> None:
+        connection = self.writer()
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute("INSERT INTO facts VALUES ('created', ?)", (self.created,))
+            connection.execute("COMMIT")
+        elif version != FORMAT:
+            raise sqlite3.DatabaseError(f"{self.path.name} has format {version}, not {FORMAT}")
+        facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
+        self.created = facts["created"]
+        self.summed = "summed" in facts
+        self.first, self.last = connection.execute("SELECT (SELECT min(number) FROM records), (SELECT max(number) FROM records)").fetchone()
+        self.records = connection.execute("SELECT ifnull(sum(count), 0) FROM volume WHERE worker = 0").fetchone()[0]
+
+    # ------------------------------------------------------------------------------------------------------- the writer
+
+    def writer(self) -> sqlite3.Connection:
+        """The connection that writes; for the writer's thread."""
+        if self._writer is None:
+            connection = connect(self.path, readonly=False)
+            connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A killed process loses nothing with this. After a power cut the last transactions may be gone, as a whole;
+            # the spool still has them, because its cursor moves on after a checkpoint only.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA cache_size = -65536")
+            self._writer = connection
+        return self._writer
+
+    def checkpoint(self, *, truncate: bool = False) -> None:
+        """Move what the write-ahead log holds into the file, and sync both."""
+        self.writer().execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})").fetchall()
+
+    def finish(self) -> None:
+        """Nothing more will be added: count what is only counted now, and let go of the writer."""
+        connection = self.writer()
+        if not self.summed:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in SUMMARIES:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+            self.summed = True
+        self.checkpoint(truncate=True)
+        self.rest()
+
+    def rest(self) -> None:
+        """Close the writer's connection until it is needed again."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # ------------------------------------------------------------------------------------------------------ the readers
+
+    @contextlib.contextmanager
+    def reader(self, budget: Budget) -> Iterator[Reader | None]:
+        """A reader for the time of the block; None when the segment has been removed."""
+        with self._lock:
+            found = None if self._gone else self._idle.pop() if self._idle else Reader(self.path)
+        if found is None:
+            yield None
+            return
+        found.begin(budget)
+        try:
+            yield found
+        finally:
+            with self._lock:
+                if self._gone or len(self._idle) >= _IDLE_READERS:
+                    found.close()
+                else:
+                    self._idle.append(found)
+
+    def bytes(self) -> int:
+        """The size of its files."""
+        return sum(path.stat().st_size for path in self._files() if path.exists())
+
+    def remove(self) -> None:
+        """Unlink its files. Who reads it now reads on to the end; nobody can begin to."""
+        with self._lock:
+            self._gone = True
+        self.close()
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of all connections that are not in use. May be called twice."""
+        self.rest()
+        with self._lock:
+            for reader in self._idle:
+                reader.close()
+            self._idle.clear()
+
+    def _files(self) -> list[Path]:
+        return [self.path, self.path.with_name(f"{self.path.name}-wal"), self.path.with_name(f"{self.path.name}-shm")]

@@ -1,0 +1,32 @@
+"""Statements that take many rows in one step, whatever their number. See reader.py for why steps are few."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["insert"]
+
+_SIZES = (1, 8, 64, 512)
+_MAX_PARAMETERS = 30_000
+
+
+def insert(connection: sqlite3.Connection, table: str, columns: str, rows: Sequence[Sequence[Any]], conflict: str = "") -> None:
+    """Insert rows, whose first value is never None, by statements of fixed sizes: SQLite prepares each of them once.
+
+    What is left over is filled up with rows of NULL, that the statement leaves out again.
+    """
+    width = columns.count(",") + 1
+    largest = max(size for size in _SIZES if size * width <= _MAX_PARAMETERS)
+    for at in range(0, len(rows), largest):
+        chunk = rows[at : at + largest]
+        size = next(s for s in _SIZES if s >= len(chunk))
+        parameters = [value for row in chunk for value in row]
+        parameters += [None] * ((size - len(chunk)) * width)
+        connection.execute(_statement(table, columns, width, size, conflict), parameters)
+
+
+def _statement(table: str, columns: str, width: int, size: int, conflict: str) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT INTO {table} ({columns}) SELECT * FROM (VALUES {', '.join([row] * size)}) WHERE column1 IS NOT NULL {conflict}"

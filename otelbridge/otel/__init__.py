@@ -1,0 +1,1 @@
+"""From the spool to collectors: mapping to OTLP, resources, delivery, the loss ledger."""

@@ -1,0 +1,1 @@
+"""Sample workers, loaded by `otelbridge serve --samples`."""
