@@ -23,4 +23,4 @@
    (br_if $levels (i32.lt_u (local.get $level) (i32.const 5))))
   (call $log (i32.const 1) (i32.const 64) (i32.const 26))
   ;; pointer in the high half, length in the low half
-  (i64.or (i64.shl (i64.const 256) (i64.const 32)) (i64.const 83))))
+  (i64.or (i64.shl (i64.const 256) (i64.const 32)) (i64.const 82))))

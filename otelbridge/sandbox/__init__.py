@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-class CoreModule:
-    pass
-class CoreRuntime:
-    def __init__(self, engine):
-        pass
+from otelbridge.sandbox.core.instance import CoreInstance
+from otelbridge.sandbox.core.module import CoreModule, CoreRuntime
+from otelbridge.sandbox.counters import RingCounters
 from otelbridge.sandbox.engine import Engine, EngineFull
-from otelbridge.sandbox.javascript.instance import JsInstance, RingCounters
+from otelbridge.sandbox.javascript.instance import JsInstance
 from otelbridge.sandbox.javascript.runtime import Image, JsRuntime
 from otelbridge.sandbox.stop import Meter, Stop
 
-__all__ = ["CoreModule", "CoreRuntime", "Engine", "EngineFull", "Image", "JsInstance", "JsRuntime", "Meter", "RingCounters", "Stop"]
+__all__ = [
+    "CoreInstance",
+    "CoreModule",
+    "CoreRuntime",
+    "Engine",
+    "EngineFull",
+    "Image",
+    "JsInstance",
+    "JsRuntime",
+    "Meter",
+    "RingCounters",
+    "Stop",
+]

@@ -1,1 +1,1 @@
-"""Core-module guests."""
+"""Core-module guests: worker ABI 1 and WASI commands."""
