@@ -116,7 +116,6 @@ class Bridge:
             instances=self.instances,
             outbound=outbound,
             tail=self.tail_stage,
-            stateless={},
             defaults=_limits(settings.limits),
             maxima=_limits(settings.limits_max),
             max_per_worker=sandbox.max_per_worker,

@@ -32,6 +32,7 @@ class _Compressor:
 
     def __init__(self, window: int) -> None:
         self._zlib = zlib.compressobj(wbits=window)
+        self.done = False
 
     def push(self, data: bytes) -> tuple[bool, bytes]:
         return False, self._zlib.compress(data)
@@ -40,13 +41,14 @@ class _Compressor:
         return False, b""
 
     def finish(self) -> tuple[bool, bytes]:
+        self.done = True
         return False, self._zlib.flush()
 
 
 class _Decompressor:
     def __init__(self, window: int) -> None:
         self._zlib = zlib.decompressobj(wbits=window)
-        self._finishing = False
+        self._finishing = self.done = False
 
     def push(self, data: bytes) -> tuple[bool, bytes]:
         if self._zlib.eof and data:
@@ -69,7 +71,8 @@ class _Decompressor:
             raise CompressionError("TypeError", "Trailing bytes after end of compressed data.")
         # zlib may hold output back without input left: a full buffer means that there may be more.
         more = bool(self._zlib.unconsumed_tail) or len(out) == MAX_OUTPUT
-        if self._finishing and not more and not self._zlib.eof:
+        self.done = self._finishing and not more
+        if self.done and not self._zlib.eof:
             raise CompressionError("TypeError", "Called close() on a decompression stream with incomplete data.")
         return more, out
 
@@ -98,13 +101,13 @@ class Codecs:
                 return codec.push(blob)
             if step not in ("more", "finish"):
                 raise CompressionError("TypeError", "A stream has no such step.")
-            more, out = codec.finish() if step == "finish" else codec.more()
+            answer = codec.finish() if step == "finish" else codec.more()
         except CompressionError:
             del self._open[number]
             raise
-        if step == "finish" and not more:
+        if codec.done:
             del self._open[number]
-        return more, out
+        return answer
 
     def _begin(self, number: int, format: Any, mode: Any) -> tuple[Any, bytes | None]:
         window = _WINDOW.get(format) if isinstance(format, str) else None

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from otelbridge.errors import BridgeError, WorkerError
+from otelbridge.loader.compute import KINDS, Compute, ComputeError
 from otelbridge.loader.outbound import EgressRefused, Outbound
 from otelbridge.loader.values import pack, unpack
 from otelbridge.model.code import INHERIT
@@ -66,13 +67,13 @@ class Bindings:
 class Operations:
     """The operations of one invocation, with its subrequest budget and the streams that are open."""
 
-    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, stateless: dict[str, Any]) -> None:
+    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, compute: Compute) -> None:
         self.subrequests: list[Subrequest] = []
         self._bindings = bindings
         self._left = limit
         self._limit = limit
         self._trace = (trace_id, trace_flags)
-        self._stateless = stateless
+        self._compute = compute
         self._streams: dict[int, AsyncIterator[bytes]] = {}
         self._closers: dict[int, Callable[[], Awaitable[None]]] = {}
         self._last_stream = 0
@@ -97,10 +98,12 @@ class Operations:
             return await self._call(args, span)
         if kind == "read":
             return await self._read(args)
-        stateless = self._stateless.get(kind)
-        if stateless is None:
+        if kind not in KINDS:
             raise OperationError("Error", f"The host knows no operation {kind!r}.")
-        return stateless(args, blob)  # type: ignore[no-any-return]
+        try:
+            return await self._compute.perform(kind, args, blob)
+        except ComputeError as e:
+            raise OperationError(e.name, e.message) from e
 
     async def drop(self, stream: Any) -> None:
         """The guest reads this stream no further."""

@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 
-__all__ = ["CURVE_BYTES", "CryptoError", "Key", "exported", "generated", "imported", "load", "stored"]
+__all__ = ["CURVE_BYTES", "CryptoError", "exported", "generated", "imported", "load", "stored"]
 
 MAX_KEY_BYTES = 8192
 MAX_RSA_BITS = 4096  # an RSA operation takes time by the cube of its modulus, and holds the interpreter's lock
@@ -20,14 +20,11 @@ MAX_RSA_BITS = 4096  # an RSA operation takes time by the cube of its modulus, a
 CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 CURVE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _CURVE_NAMES = {curve.name: name for name, curve in CURVES.items()}
-_OKP = {
+_OKP: dict[str, tuple[Any, Any]] = {
     "Ed25519": (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey),
     "X25519": (x25519.X25519PrivateKey, x25519.X25519PublicKey),
 }
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey
-Key = PrivateKey | PublicKey
 _PRIVATE = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, x25519.X25519PrivateKey)
 
 
@@ -220,7 +217,7 @@ def _to_jwk(name: str, key: Any) -> dict[str, str]:
         if isinstance(key, ec.EllipticCurvePrivateKey):
             jwk["d"] = _text(key.private_numbers().private_value, size)
         return jwk
-    if isinstance(key, _PRIVATE):
+    if isinstance(key, _OKP[name][0]):
         return {"kty": "OKP", "crv": name, "x": _encode(key.public_key().public_bytes_raw()), "d": _encode(key.private_bytes_raw())}
     return {"kty": "OKP", "crv": name, "x": _encode(key.public_bytes_raw())}
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from otelbridge.errors import WorkerError, WorkerLoadError
+from otelbridge.loader.compute import Compute
 from otelbridge.loader.instances import Instances, Lease
 from otelbridge.loader.javascript import JsRun
 from otelbridge.loader.messages import frame
@@ -39,7 +40,6 @@ class Host(msgspec.Struct, frozen=True):
     instances: Instances
     outbound: Outbound
     tail: TailStage
-    stateless: dict[str, Any]
     defaults: Limits
     maxima: Limits
     max_per_worker: int
@@ -220,7 +220,7 @@ class Entrypoint:
             limit=limits.subrequests or 0,
             trace_id=recorder.trace_id,
             trace_flags=recorder.trace_flags,
-            stateless=host.stateless,
+            compute=Compute(meter=meter),
         )
         if stream is not None:
             operations.open_stream(aiter(stream), stream=0)
