@@ -10,7 +10,21 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-__all__ = ["Data", "Export", "Import", "Limits", "Malformed", "Module", "count_locals", "data_section", "export", "import_memory", "join", "parse", "sections"]
+__all__ = [
+    "Data",
+    "Export",
+    "Import",
+    "Limits",
+    "Malformed",
+    "Module",
+    "count_locals",
+    "data_section",
+    "export",
+    "import_memory",
+    "join",
+    "parse",
+    "sections",
+]
 
 HEADER = b"\0asm\1\0\0\0"
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = range(14)

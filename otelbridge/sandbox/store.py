@@ -27,6 +27,7 @@ _RESULT = ARGUMENTS * wasm.VAL_BYTES
 _TRAP = _RESULT + wasm.VAL_BYTES
 _ERROR = _TRAP + 8
 _SLICE_TICKS = 1  # a slice ends at the next tick: 0 to 1 tick long
+_LARGE = 64 << 20
 _FAR_TICKS = 5_000  # 10 s: for what must end by itself, yet must not hang the process if it does not
 
 
@@ -249,8 +250,8 @@ class Memory:
 
     @property
     def grown(self) -> int:
-        """How many bytes it grew since it was made: what a guest may have touched beyond its image."""
-        return self.size - self._first
+        """About how many bytes a guest may have touched: what it grew by, and all of a memory that began large."""
+        return self.size - (self._first if self._first <= _LARGE else 0)
 
     @property
     def size(self) -> int:

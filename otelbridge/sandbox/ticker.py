@@ -19,7 +19,7 @@ class Ticker:
     The tick comes from a thread of its own, because the thread that runs the guest can't do it (wasmtime-py #126).
     """
 
-    __slots__ = ("_closed", "_engine", "_event", "_tick_s", "_thread", "asleep", "busy")
+    __slots__ = ("_closed", "_engine", "_event", "_thread", "_tick_s", "asleep", "busy")
 
     def __init__(self, engine: int, *, tick_ms: float) -> None:
         self._engine = engine

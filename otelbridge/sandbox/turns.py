@@ -41,9 +41,7 @@ class _Waiting:
 
     __slots__ = ("done", "future", "guest", "meter", "on_yield", "timer")
 
-    def __init__(
-        self, future: int, guest: Guest, meter: Meter, on_yield: Callable[[], None] | None, done: asyncio.Future[None]
-    ) -> None:
+    def __init__(self, future: int, guest: Guest, meter: Meter, on_yield: Callable[[], None] | None, done: asyncio.Future[None]) -> None:
         self.future = future
         self.guest = guest
         self.meter = meter

@@ -24,10 +24,10 @@ __all__ = ["Failure", "Frame", "Trap", "check_version", "message_of", "raw", "ta
 # The layouts below belong to one release line; another one could abort the process instead of raising.
 VERSION = "50."
 
-EXTERN_BYTES = ctypes.sizeof(ffi.wasmtime_extern_t)
-EXTERN_ITEM = ffi.wasmtime_extern_t.of.offset  # where the func, memory or global starts inside an extern
+EXTERN_BYTES: int = ctypes.sizeof(ffi.wasmtime_extern_t)
+EXTERN_ITEM: int = ffi.wasmtime_extern_t.of.offset  # where the func, memory or global starts inside an extern
 VAL_BYTES = ctypes.sizeof(ffi.wasmtime_val_t)
-VAL_ITEM = ffi.wasmtime_val_t.of.offset
+VAL_ITEM: int = ffi.wasmtime_val_t.of.offset
 INSTANCE_BYTES = ctypes.sizeof(ffi.wasmtime_instance_t)
 KIND_I32, KIND_I64 = 0, 1  # of a wasmtime_val_t
 FUNC, GLOBAL, TABLE, MEMORY = 0, 1, 2, 3  # of a wasmtime_extern_t

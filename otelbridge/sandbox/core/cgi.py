@@ -71,7 +71,7 @@ def decode(output: bytes) -> Answer:
 
 
 def _head(output: bytes) -> tuple[list[str], bytes]:
-    lines = []
+    lines: list[str] = []
     at = 0
     while True:
         end = output.find(b"\n", at)

@@ -48,7 +48,21 @@ class Parts:
 class Program:
     """See the module's text. Its log lines can be read until close(), also after a trap."""
 
-    __slots__ = ("_env_end", "_instance", "_limit", "_plan", "_read", "_started", "_store", "_tail", "_u32", "_u64", "guest", "shim")
+    __slots__ = (
+        "_env_end",
+        "_functions",
+        "_instance",
+        "_limit",
+        "_plan",
+        "_read",
+        "_started",
+        "_store",
+        "_tail",
+        "_u32",
+        "_u64",
+        "guest",
+        "shim",
+    )
 
     def __init__(self, parts: Parts, *, memory_bytes: int, env: Mapping[str, str], log_budget: int) -> None:
         """EngineFull when the pool is full; Stop when the memory limit is below what the module starts with."""
@@ -56,6 +70,7 @@ class Program:
         self._limit = memory_bytes
         self._read = 0
         self._tail = b""
+        self._functions: dict[str, int] = {}
         self._started = time.monotonic_ns()
         # The limit holds for each memory; the shim's must hold its own state whatever the guest's limit is.
         limit = max(memory_bytes, at.FREE + 2 * binary.PAGE)
@@ -125,7 +140,7 @@ class Program:
         """Call an export of the guest in slices. Raises Stop, or Exit when it called proc_exit; dead afterwards."""
         store = self._store
         try:
-            function = store.function(self._instance, name.encode())
+            function = self._functions.get(name) or self._functions.setdefault(name, store.function(self._instance, name.encode()))
             return await store.call(function, arguments, results, self, meter)
         except Trap as trap:
             if self._u32[at.EXITED]:
@@ -164,7 +179,8 @@ class Program:
                     words[at.DROPPED_LOGS] += 1
                     self._u64[at.DROPPED_BYTES] += length + 80
                 else:
-                    self._tail += ring.pack(ring.TEXT, self.shim.read(fd << 16, length), level=2 * fd, time_ns=self._u64[at.NOW] + (1 << 16))
+                    now = self._u64[at.NOW] + self._u64[at.TICKS] + fd
+                    self._tail += ring.pack(ring.TEXT, self.shim.read(fd << 16, length), level=2 * fd, time_ns=now)
 
     def read_ring(self) -> bytes:
         """What was logged since the last read."""

@@ -21,7 +21,7 @@ RANDOM_LEFT = 30
 
 # WIDE
 DROPPED_BYTES = 2
-NOW, MONOTONIC, WAKE = 4, 5, 6
+NOW, MONOTONIC, WAKE, TICKS = 4, 5, 6, 14
 
 CHACHA = 128  # byte address of the 64 bytes of ChaCha20's state
 FREE = 196_608  # byte address of what the host lays out: environment, ring, request, response
