@@ -63,7 +63,7 @@ def _code(file: Path) -> Any:
     if file.suffix == ".json":
         from otelbridge.web.code import code_from_json
 
-        return code_from_json(json.loads(file.read_text()))
+        return code_from_json(file.read_bytes())
     name = file.name if file.suffix in (".js", ".mjs") else "index.js"
     return WorkerCode(main_module=name, modules={name: file.read_text()})
 

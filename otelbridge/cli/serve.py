@@ -25,7 +25,7 @@ SAMPLES = ("hello", "shaky")
 def run_service(*, config: str | None, flags: dict[str, Any], samples: bool, insecure: bool) -> None:
     """Serve until stopped. Exit code 3 when it could not start."""
     from otelbridge.settings import Settings
-    from otelbridge.web.server import check_exposure, serve
+    from otelbridge.web.service import check_exposure
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     settings = Settings(file=Path(config) if config else None, flags=flags)
@@ -53,8 +53,23 @@ def run_service(*, config: str | None, flags: dict[str, Any], samples: bool, ins
             )
 
     try:
-        asyncio.run(serve(settings, prepare=prepare, started=started))
+        asyncio.run(_serve(settings, prepare, started))
     except (SandboxError, SpoolError, SettingsError):
         raise
     except OSError as e:
         fail(f"could not start: {e.strerror or e}: is another service using port {settings.server.port}?", 3)
+
+
+async def _serve(settings: Any, prepare: Any, started: Any) -> None:
+    import signal
+
+    from otelbridge.bridge import Bridge
+    from otelbridge.web import Service
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Bridge(settings) as bridge, Service(bridge=bridge) as service:
+        await prepare(bridge)
+        started(await service.listen())
+        await stop.wait()

@@ -1,107 +1,142 @@
-"""ANY /w/{workerId}/{path}: the hot path. The worker sees the client's request without the prefix."""
+"""ANY /w/{workerId}/{path}: the hot path. The worker sees the client's own request, with the prefix taken off its path."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+import functools
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote_from_bytes
 
-import msgspec
 from aiohttp import web
 
 from otelbridge.errors import WorkerError
 from otelbridge.model.http import Request, Response
-from otelbridge.web.problems import Problem
+from otelbridge.web.body import read_body
+from otelbridge.web.code import checked_worker_id
+from otelbridge.web.problem import Problem, bad_request, not_found
+from otelbridge.web.reply import Header, Reply, json_reply, stream
+from otelbridge.web.route import decoded
+from otelbridge.web.run import error_members, response_members
 
 if TYPE_CHECKING:
     from otelbridge.bridge import Bridge
 
-__all__ = ["Invoke"]
+__all__ = ["PREFIX", "invoke"]
 
-# Of this connection, not of the message; forwarding them would let one side speak about the other's connection.
-_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-_OURS = _HOP | {"content-length", "date", "server"}
-_NO_BODY = (204, 205, 304)
+PREFIX: Final = "/w/"
 
-
-class Invoke:
-    """Calls registered workers."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-        self._inline = bridge.settings.server.allow_inline_logs
-
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """Answer with what the worker answers."""
-        worker_id, path = _split(request.raw_path)
-        worker = self._bridge.worker(worker_id)
-        pairs = [(k, v) for k, v in request.headers.items() if k.lower() not in _HOP]
-        host = request.headers.get("host") or "localhost"
-        body = await request.read() if request.body_exists else None
-        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        asked = Request(request.method, f"http://{host}{path}", pairs, body)
-        entrypoint = worker.get_entrypoint()
-        if self._inline and request.headers.get("otelbridge-logs") == "inline":
-            return await self._with_logs(request, entrypoint, asked)
-        answer = await entrypoint.fetch(asked, client_ip=peer[0] if peer else None)
-        return await respond(request, answer)
-
-    async def _with_logs(self, request: web.Request, entrypoint: Any, asked: Request) -> web.StreamResponse:
-        """The answer of a call and its logs in one JSON document."""
-        session = await self._bridge.log_session(entrypoint)
-        response: dict[str, Any] = {}
-        try:
-            answer = await session.fetch(asked)
-            response = {"status": answer.status, "headers": answer.headers, "body": await answer.text()}
-        except WorkerError as e:
-            response = {"error": {"name": e.name, "message": e.message, "outcome": e.outcome}}
-        logs = await session.get_logs()
-        document = {"response": response, "logs": logs.items, "exceptions": logs.exceptions, "logsState": logs.state}
-        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+# They speak about one connection, not about the message (RFC 9110, 7.6.1); forwarded they would be believed downstream.
+_HOP: Final = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_NOT_FORWARDED: Final = _HOP | {"expect"}
+# A host is put into the URL that the worker sees: a slash or an @ in it would move the path (RFC 3986, 3.2.2).
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 
 
-def _split(raw: str) -> tuple[str, str]:
-    """The worker's id, decoded, and the rest of the path and the query exactly as the client sent them."""
-    rest = raw[3:]  # behind "/w/"
-    end = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
-    worker_id, path = unquote(rest[:end]), rest[end:]
-    if not worker_id:
-        raise Problem(404, "not-found", "Not Found", "The path names no worker: /w/{workerId}/")
-    return worker_id, path if path.startswith("/") else "/" + path
+async def invoke(bridge: Bridge, request: web.BaseRequest, target: str) -> Reply:
+    """Have a registered worker answer. `target`: path and query as the client wrote them."""
+    worker_id, path = _split(target)
+    worker = bridge.worker(worker_id)
+    settings = bridge.settings.server
+    body = await read_body(request, settings.max_body_bytes) if request.body_exists else None
+    peer = request.protocol.peername
+    asked = Request(request.method, f"{request.scheme}://{_host(request)}{path}", _forwarded(request), body)
+    entrypoint = worker.get_entrypoint()
+    if settings.allow_inline_logs and request.headers.get("otelbridge-logs") == "inline":
+        return await _with_logs(bridge, entrypoint, asked)
+    response = await entrypoint.fetch(asked, client_ip=peer[0] if peer else None)
+    return await _answer(request, response)
 
 
-async def respond(request: web.Request, answer: Response) -> web.StreamResponse:
-    """Send a worker's response; a known body in one write, a stream chunk by chunk."""
-    headers: list[tuple[str, str]] = [(k, v) for k, v in answer.headers if k.lower() not in _OURS]
-    if answer.invocation_id is not None:
-        headers.append(("otelbridge-invocation-id", answer.invocation_id))
-    if answer.trace_id is not None:
-        headers.append(("otelbridge-trace-id", answer.trace_id))
-    whole = answer.whole
-    if whole is not None or request.method == "HEAD" or answer.status in _NO_BODY:
-        response = web.Response(status=answer.status, body=b"" if answer.status in _NO_BODY else whole or b"", headers=_multi(headers))
-        if not any(k.lower() == "content-type" for k, _ in headers):
-            response.headers.popall("content-type", None)
-        if whole is None:
-            await answer.aclose()
-        return response
-    stream = web.StreamResponse(status=answer.status, headers=_multi(headers))
+def _split(target: str) -> tuple[str, str]:
+    """The worker's id, decoded, and what follows it, untouched: encoded characters, double slashes, query."""
+    end = len(target)
+    for stop in ("/", "?"):
+        at = target.find(stop, len(PREFIX))
+        if 0 <= at < end:
+            end = at
+    if end == len(PREFIX):
+        raise not_found("The path names no worker: it should be /w/{workerId}/.")
+    path = target[end:]
+    if not path.isascii():  # bytes that a client should have encoded; what they mean stays the same
+        path = quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe="%/:=&?~+!$,;'@()*[]-._#")
+    return _worker_id(target[len(PREFIX) : end]), path if path.startswith("/") else "/" + path
+
+
+@functools.lru_cache(maxsize=10_000)
+def _worker_id(segment: str) -> str:
+    """Decode and check an id; cached, because almost every request names one that was just seen."""
+    return checked_worker_id(decoded(segment))
+
+
+def _host(request: web.BaseRequest) -> str:
+    hosts = request.headers.getall("host", [])
+    if not hosts and request.version < (1, 1):
+        return "localhost"
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        raise bad_request("A request has exactly one Host header, with a host name and perhaps a port.")
+    return hosts[0]
+
+
+def _forwarded(request: web.BaseRequest) -> list[Header]:
+    """The client's headers without those of the connection. Values are bytes; as in fetch(), a character each."""
+    headers = request.headers
+    named = headers.get("connection")
+    dropped = _NOT_FORWARDED | {n.strip().lower() for n in named.split(",")} if named else _NOT_FORWARDED
+    return [
+        (name, value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1"))
+        for name, value in headers.items()
+        if name.lower() not in dropped
+    ]
+
+
+async def _answer(request: web.BaseRequest, response: Response) -> Reply:
+    status = response.status
+    if not 200 <= status <= 599:
+        await response.aclose()
+        raise _unusable(response, f"The worker's response has the status {status}.")
+    headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP]
+    if response.invocation_id is not None:
+        headers.append(("otelbridge-invocation-id", response.invocation_id))
+    if response.trace_id is not None:
+        headers.append(("otelbridge-trace-id", response.trace_id))
+    whole = response.whole
+    if whole is not None:
+        return Reply(status, headers, whole)
+    if request.method == "HEAD" or status in (204, 304):
+        await response.aclose()
+        return Reply(status, headers)
     try:
-        await stream.prepare(request)
-        async for chunk in answer.body:
-            await stream.write(chunk)
-        await stream.write_eof()
-    except (WorkerError, ConnectionError) as e:
-        # A body that breaks must not look complete: the connection goes without the last chunk.
-        if isinstance(e, WorkerError) and request.transport is not None:
-            request.transport.close()
-        await answer.aclose()
-    except BaseException:
-        await answer.aclose()
-        raise
-    return stream
+        return await stream(request, status, headers, response.body)
+    finally:
+        # The client left, the body broke, or all was read, and then this does nothing.
+        await response.aclose()
 
 
-def _multi(headers: list[tuple[str, str]]) -> Any:
-    from multidict import CIMultiDict
+def _unusable(response: Response, detail: str) -> Problem:
+    ids = (response.invocation_id, response.trace_id)
+    return Problem(500, "invalid-response", "Invalid response", detail, invocation_id=ids[0], trace_id=ids[1])
 
-    return CIMultiDict(headers)
+
+async def _with_logs(bridge: Bridge, entrypoint: Any, asked: Request) -> Reply:
+    """The response and the logs of a call in one JSON document, for a client that asked for `otelbridge-logs: inline`."""
+    session = await bridge.log_session(entrypoint)
+    document: dict[str, Any] = {"response": None}
+    try:
+        response = await session.fetch(asked)
+        document["response"] = response_members(response, await response.bytes())
+    except WorkerError as e:
+        document["error"] = error_members(e)
+    logs = await session.get_logs()
+    return json_reply(document | {"logs": logs.items, "exceptions": logs.exceptions, "logsState": logs.state})

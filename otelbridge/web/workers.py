@@ -1,147 +1,103 @@
-"""/v1/workers: register, list, show and remove workers. /v1/run: run code once."""
+"""/v1/workers: register, list, show and remove workers."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from aiohttp import web
 
-from otelbridge.errors import WorkerCodeError, WorkerLoadError, WorkerNotFoundError
+from otelbridge.errors import WorkerLoadError, WorkerNotFoundError
 from otelbridge.loader.registry import Registered
-from otelbridge.model.code import WorkerCode, check_worker_id
-from otelbridge.model.http import Request
-from otelbridge.web.code import code_from_json, single_module
-from otelbridge.web.problems import Problem
+from otelbridge.model.code import Limits, WorkerCode
+from otelbridge.model.record import rfc3339
+from otelbridge.web.code import MODULE_TYPES, checked_worker_id, code_from_json, code_from_module
+from otelbridge.web.problem import Problem, startup_problem
+from otelbridge.web.reply import Reply, json_reply
+from otelbridge.web.route import Call
 
-if TYPE_CHECKING:
-    from otelbridge.bridge import Bridge
-
-__all__ = ["Workers", "json_body", "json_response"]
-
-_SINGLE = ("application/javascript", "text/javascript", "application/wasm")
+__all__ = ["WorkerBody", "WorkersBody", "delete_worker", "get_worker", "list_workers", "put_worker"]
 
 
-def json_response(value: Any, status: int = 200) -> web.Response:
-    """A value as JSON."""
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+class WorkerBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A registered worker. `counters`: what the log store counted; `sources`: its text modules, when one worker is asked for."""
+
+    worker_id: str
+    version: str
+    created: str
+    updated: str
+    main_module: str
+    modules: dict[str, str]
+    isolation: str
+    tags: dict[str, str]
+    limits: dict[str, int]
+    counters: dict[str, Any] | None = None
+    sources: dict[str, str] | None = None
 
 
-async def json_body(request: web.Request) -> Any:
-    """The decoded body. Problem 400 with the place of the error when it is not JSON."""
+class WorkersBody(msgspec.Struct, frozen=True):
+    """All registered workers, by id."""
+
+    workers: list[WorkerBody]
+
+
+async def put_worker(call: Call) -> Reply:
+    """Register a worker: 201 when its id is new, 200 when it replaces one. The code is loaded first, and refused if it does not start."""
+    worker_id = checked_worker_id(call.params["workerId"])
+    code = await _code(call)
     try:
-        return msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Problem(400, "invalid-json", "Invalid JSON", f"The body is not JSON: {e}") from e
+        entry = await call.bridge.put(worker_id, code)
+    except WorkerLoadError as e:
+        raise startup_problem(e) from e
+    return json_reply(_shown(entry), 201 if entry.created else 200)
 
 
-class Workers:
-    """Handlers around the registry."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-
-    async def put(self, request: web.Request) -> web.Response:
-        """Register a worker; 201 when it is new."""
-        worker_id = check_worker_id(request.match_info["workerId"])
-        code = await self._code(request)
-        try:
-            entry = await self._bridge.put(worker_id, code)
-        except WorkerLoadError as e:
-            members = {"outcome": e.outcome, "error": {"name": e.name, "message": e.message} | ({"stack": e.stack} if e.stack else {})}
-            raise Problem(422, e.slug, e.title, e.message.encode("utf-8", "replace").decode(), **members) from e
-        return json_response(_shown(entry), 201 if entry.created else 200)
-
-    async def list(self, request: web.Request) -> web.Response:
-        """All workers, with what was counted of them."""
-        counters = await self._bridge.worker_counters()
-        return json_response({"workers": [_shown(e) | counters.get(e.worker_id, {}) for e in self._bridge.registry.list()]})
-
-    async def get(self, request: web.Request) -> web.Response:
-        """One worker, with its text modules."""
-        worker_id = request.match_info["workerId"]
-        entry = self._bridge.registry.get(worker_id)
-        code = self._bridge.registry.code(worker_id)
-        if entry is None or code is None:
-            raise WorkerNotFoundError(worker_id)
-        counters = (await self._bridge.worker_counters()).get(worker_id, {})
-        sources = {n: m.content.decode("utf-8", "replace") for n, m in code.modules.items() if m.type not in ("wasm", "data")}
-        return json_response(_shown(entry) | counters | {"sources": sources})
-
-    async def delete(self, request: web.Request) -> web.Response:
-        """Remove a worker."""
-        worker_id = request.match_info["workerId"]
-        if not self._bridge.delete(worker_id):
-            raise WorkerNotFoundError(worker_id)
-        return web.Response(status=204)
-
-    async def run(self, request: web.Request) -> web.Response:
-        """Run code once; its response and logs in one document. What the worker throws is part of the answer."""
-        body = await json_body(request)
-        if not isinstance(body, dict) or "code" not in body:
-            raise Problem(400, "invalid-request", "Bad Request", "The body must be an object with code, and perhaps request and workerId.")
-        unknown = sorted(set(body) - {"code", "request", "workerId", "timeoutMs"})
-        if unknown:
-            raise Problem(400, "invalid-request", "Bad Request", f"Unknown member {unknown[0]!r}; known are code, request, workerId, timeoutMs.")
-        code = body["code"]
-        code = WorkerCode(main_module="index.js", modules={"index.js": code}) if isinstance(code, str) else code_from_json(code)
-        worker_id = body.get("workerId")
-        if worker_id is not None:
-            worker_id = check_worker_id(worker_id)
-        timeout = body.get("timeoutMs", 1000)
-        if type(timeout) is not int or not 0 <= timeout <= 60_000:
-            raise Problem(400, "invalid-request", "Bad Request", "timeoutMs must be a whole number from 0 to 60000.")
-        result = await self._bridge.run(code, _request(body.get("request") or {}), worker_id=worker_id, timeout=timeout / 1000)
-        out: dict[str, Any] = {
-            "response": None,
-            "logs": result.logs.items,
-            "exceptions": result.logs.exceptions,
-            "logsState": result.logs.state,
-            "trace": result.item.to_json() if result.item is not None else None,
-            "timing": result.timing,
-        }
-        if result.response is not None:
-            out["response"] = {"status": result.response.status, "headers": result.response.headers} | _body(result.body)
-        if result.error is not None:
-            e = result.error
-            out["error"] = {"name": e.name, "message": e.message, "outcome": e.outcome} | ({"stack": e.stack} if e.stack else {})
-        return json_response(out)
-
-    async def _code(self, request: web.Request) -> WorkerCode:
-        if request.content_type in _SINGLE:
-            return single_module(request.content_type, await request.read())
-        return code_from_json(await json_body(request))
+async def list_workers(call: Call) -> Reply:
+    """All workers with their counters."""
+    counters = await call.bridge.worker_counters()
+    return json_reply(WorkersBody([_shown(entry, counters.get(entry.worker_id)) for entry in call.bridge.registry.list()]))
 
 
-def _shown(entry: Registered) -> dict[str, Any]:
-    out: dict[str, Any] = msgspec.to_builtins(entry)
-    out["limits"] = {k: v for k, v in out["limits"].items() if v is not None}
-    return out
+async def get_worker(call: Call) -> Reply:
+    """One worker with its counters and text modules."""
+    worker_id = checked_worker_id(call.params["workerId"])
+    entry, code = call.bridge.registry.get(worker_id), call.bridge.registry.code(worker_id)
+    if entry is None or code is None:
+        raise WorkerNotFoundError(worker_id)
+    counters = (await call.bridge.worker_counters()).get(worker_id)
+    sources = {name: m.content.decode("utf-8", "replace") for name, m in code.modules.items() if m.type not in ("wasm", "data")}
+    return json_reply(_shown(entry, counters, sources))
 
 
-def _body(body: bytes) -> dict[str, str]:
-    try:
-        return {"body": body.decode()}
-    except UnicodeDecodeError:
-        return {"bodyBase64": base64.b64encode(body).decode()}
+async def delete_worker(call: Call) -> Reply:
+    """Remove a worker. Its logs stay."""
+    worker_id = checked_worker_id(call.params["workerId"])
+    if not call.bridge.delete(worker_id):
+        raise WorkerNotFoundError(worker_id)
+    return Reply(204)
 
 
-def _request(value: Any) -> Request:
-    if not isinstance(value, dict):
-        raise Problem(400, "invalid-request", "Bad Request", "request must be an object with method, url, headers and body.")
-    headers = value.get("headers") or []
-    pairs = list(headers.items()) if isinstance(headers, dict) else headers
-    body: bytes | None = None
-    try:
-        if "bodyBase64" in value:
-            body = base64.b64decode(value["bodyBase64"], validate=True)
-        elif value.get("body") is not None:
-            body = value["body"].encode()
-        url = str(value.get("url") or "http://worker/")
-        if not url.startswith(("http://", "https://")):
-            url = "http://worker" + (url if url.startswith("/") else "/" + url)
-        return Request(str(value.get("method") or "GET"), url, [(str(k), str(v)) for k, v in pairs], body)
-    except (TypeError, ValueError, AttributeError, binascii.Error, WorkerCodeError) as e:
-        raise Problem(400, "invalid-request", "Bad Request", f"request: {e}") from e
+async def _code(call: Call) -> WorkerCode:
+    media_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in MODULE_TYPES:
+        return code_from_module(media_type, await call.body())
+    if media_type in ("", "application/json"):
+        return code_from_json(await call.body())
+    detail = f"Send application/json (WorkerCode), or one module as {', '.join(MODULE_TYPES)}; not {media_type:.100}."
+    raise Problem(415, "unsupported-media-type", "Unsupported media type", detail)
+
+
+def _shown(entry: Registered, counters: dict[str, Any] | None = None, sources: dict[str, str] | None = None) -> WorkerBody:
+    limits = {field.encode_name: getattr(entry.limits, field.name) for field in msgspec.structs.fields(Limits)}
+    return WorkerBody(
+        worker_id=entry.worker_id,
+        version=entry.version,
+        created=rfc3339(entry.created_ns),
+        updated=rfc3339(entry.updated_ns),
+        main_module=entry.main_module,
+        modules=entry.modules,
+        isolation=entry.isolation,
+        tags=entry.tags,
+        limits={name: value for name, value in limits.items() if value is not None},
+        counters=counters,
+        sources=sources,
+    )

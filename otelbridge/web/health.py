@@ -1,0 +1,35 @@
+"""What a machine asks of the service: whether it lives, whether it can serve, its metrics."""
+
+from __future__ import annotations
+
+import msgspec
+
+from otelbridge.web.problem import Problem
+from otelbridge.web.reply import Reply, json_reply, text_reply
+from otelbridge.web.route import Call
+
+__all__ = ["StatusBody", "get_health", "get_metrics", "get_ready"]
+
+
+class StatusBody(msgspec.Struct, frozen=True):
+    """ok or ready."""
+
+    status: str
+
+
+async def get_health(call: Call) -> Reply:
+    """The process lives and answers."""
+    return json_reply(StatusBody("ok"))
+
+
+async def get_ready(call: Call) -> Reply:
+    """It can serve; else 503 with the reasons."""
+    ready, reasons = call.bridge.ready()
+    if not ready:
+        raise Problem(503, "not-ready", "Not ready", f"{'; '.join(reasons)}.")
+    return json_reply(StatusBody("ready"))
+
+
+async def get_metrics(call: Call) -> Reply:
+    """Metrics as Prometheus text."""
+    return text_reply(call.bridge.metrics_text(), "text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,158 @@
+"""Responses on the wire. Reply: a body known in full, sent in one write. stream(): a body that comes in chunks.
+
+Both write to the transport themselves: against aiohttp's Response that saves about 20 of 85 us per request (bench/web).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+__all__ = ["Header", "Reply", "json_reply", "sent", "stream", "text_reply"]
+
+Header = tuple[str, str]
+
+_REASONS: Final = {s.value: s.phrase for s in HTTPStatus}
+# Anything here would end a header early or be read differently by the next hop (RFC 9110, 5.5).
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Reply:
+    """Status, headers and the whole body. `close`: the connection ends with it.
+
+    It is what aiohttp's low-level server needs of a response: prepare(), write_eof() and keep_alive.
+    """
+
+    __slots__ = ("body", "close", "headers", "keep_alive", "status")
+
+    def __init__(self, status: int, headers: Sequence[Header] = (), body: bytes = b"", *, close: bool = False) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.close = close
+        self.keep_alive = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send all of it."""
+        self.keep_alive = _keeps(request) and not self.close
+        bodiless = self.status in (204, 304) or self.status < 200
+        # To HEAD a length may be given although there is no body; the worker's own is kept when it has one.
+        length = None if bodiless or (request.method == "HEAD" and not self.body and _has_length(self.headers)) else len(self.body)
+        data = _head(self.status, self.headers, length, keep_alive=self.keep_alive)
+        await _write(request, data if bodiless or request.method == "HEAD" else data + self.body)
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+
+class _Sent(Reply):
+    """Stands for a response that its handler has sent already."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to send."""
+
+
+def sent(*, keep_alive: bool) -> Reply:
+    """What a handler returns that has sent its response itself."""
+    reply = _Sent(200)
+    reply.keep_alive = keep_alive
+    return reply
+
+
+def json_reply(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Reply:
+    """A value as JSON."""
+    return Reply(status, [("content-type", "application/json"), *headers], msgspec.json.encode(value))
+
+
+def text_reply(text: str, content_type: str = "text/plain; charset=utf-8") -> Reply:
+    """Text as UTF-8."""
+    return Reply(200, [("content-type", content_type)], text.encode("utf-8", "replace"))
+
+
+async def stream(request: web.BaseRequest, status: int, headers: Sequence[Header], chunks: AsyncIterator[bytes]) -> Reply:
+    """Send chunks as they come. When `chunks` raises, the connection ends without a proper end of the body.
+
+    Raises what `chunks` raises, and ConnectionResetError when the client is gone.
+    """
+    chunked = request.version >= (1, 1)
+    keep_alive = _keeps(request) and chunked
+    await _write(request, _head(status, headers, None, keep_alive=keep_alive, chunked=chunked))
+    try:
+        async for chunk in chunks:
+            if chunk:
+                await _write(request, b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+        if chunked:
+            await _write(request, b"0\r\n\r\n")
+    except BaseException:
+        _break(request, abort=not chunked)
+        raise
+    return sent(keep_alive=keep_alive)
+
+
+def _break(request: web.BaseRequest, *, abort: bool) -> None:
+    """End the connection so that the client sees a broken body. Without chunks only a reset tells it from a whole one."""
+    transport = request.transport
+    if transport is None:
+        return
+    if abort:
+        transport.abort()
+    else:
+        transport.close()
+
+
+def _keeps(request: web.BaseRequest) -> bool:
+    return request.version >= (1, 1) and request.keep_alive
+
+
+def _has_length(headers: Sequence[Header]) -> bool:
+    return any(name == "content-length" for name, _ in headers)
+
+
+def _head(status: int, headers: Sequence[Header], length: int | None, *, keep_alive: bool, chunked: bool = False) -> bytes:
+    """Status line and headers. ValueError for a header that would change the message's framing."""
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+    dated = False
+    for name, value in headers:
+        if _CONTROL.search(value) is not None or _CONTROL.search(name) is not None:
+            raise ValueError(f"The response header {name!r:.100} holds a control character.")
+        if name == "content-length" and (length is not None or chunked):
+            continue
+        dated = dated or name == "date"
+        lines.append(f"{name}: {value}")
+    if not dated:
+        lines.append(f"date: {_date(int(time.time()))}")
+    if length is not None:
+        lines.append(f"content-length: {length}")
+    if chunked:
+        lines.append("transfer-encoding: chunked")
+    if not keep_alive:
+        lines.append("connection: close")
+    lines.append("\r\n")
+    text = "\r\n".join(lines)
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+async def _write(request: web.BaseRequest, data: bytes) -> None:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("The client is gone.")
+    writer = request.writer
+    writer.output_size += len(data)  # aiohttp's error path asks it whether anything was sent
+    transport.write(data)
+    await writer.drain()

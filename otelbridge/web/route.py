@@ -1,0 +1,147 @@
+"""Routes: what one is, how a request finds its own, and what a handler gets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from aiohttp import web
+
+from otelbridge.web.body import read_body
+from otelbridge.web.problem import Problem, bad_request, invalid, not_found
+from otelbridge.web.reply import Reply
+
+if TYPE_CHECKING:
+    from otelbridge.bridge import Bridge
+
+__all__ = ["Call", "Parameter", "Route", "Router"]
+
+T = TypeVar("T")
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A query parameter. `kind` is a type msgspec can check; with `repeat` the handler gets a list."""
+
+    name: str
+    text: str
+    kind: Any = str
+    repeat: bool = False
+
+
+class Call(msgspec.Struct):
+    """One request to a route of ours: decoded path parameters, checked query, and the bridge."""
+
+    request: web.BaseRequest
+    bridge: Bridge
+    params: dict[str, str]
+    query: dict[str, Any]
+
+    async def body(self) -> bytes:
+        """The whole body. Problem 413 when it is larger than server.max_body_bytes."""
+        return await read_body(self.request, self.bridge.settings.server.max_body_bytes) or b""
+
+    async def json(self, kind: type[T]) -> T:
+        """The body, checked. Problem 400 when it is not JSON, 422 when it is something else than `kind`."""
+        return decode(await self.body(), kind)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table. `body` and `result` are the types of JSON bodies; what else goes in or out is in `text`."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[Reply]]
+    summary: str
+    text: str = ""
+    query: tuple[Parameter, ...] = ()
+    body: Any = None
+    result: Any = None
+    media_type: str = "application/json"
+    status: int = 200
+    errors: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The handler's name in camel case: the operationId."""
+        first, *rest = self.handler.__name__.split("_")
+        return first + "".join(word.capitalize() for word in rest)
+
+
+class Router:
+    """Finds the route of a path. Paths are split before they are decoded: an encoded slash stays inside its segment."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
+        for route in routes:
+            segments = route.path.split("/")[1:]
+            self._by_length.setdefault(len(segments), []).append((segments, route))
+
+    def find(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
+        """The route and the decoded path parameters. Problem 404 or 405."""
+        segments = raw_path.split("/")[1:]
+        allowed: list[str] = []
+        for pattern, route in self._by_length.get(len(segments), ()):
+            if not all(p.startswith("{") or p == s for p, s in zip(pattern, segments, strict=True)):
+                continue
+            if route.method == method or (method == "HEAD" and route.method == "GET"):
+                return route, {p[1:-1]: decoded(s) for p, s in zip(pattern, segments, strict=True) if p.startswith("{")}
+            allowed.append(route.method)
+        if allowed:
+            allow = ", ".join(sorted(set(allowed) | ({"HEAD"} if "GET" in allowed else set())))
+            detail = f"This path takes {allow}, not {method}."
+            raise Problem(405, "method-not-allowed", "Method not allowed", detail, headers=[("allow", allow)])
+        raise not_found("There is nothing at this path; GET /openapi.json lists what there is.")
+
+
+def decoded(segment: str) -> str:
+    """A path segment, percent-decoded. Problem 400 when that is not UTF-8."""
+    try:
+        return unquote_to_bytes(segment.encode("utf-8", "surrogateescape")).decode() if "%" in segment or not segment.isascii() else segment
+    except UnicodeDecodeError:
+        raise bad_request("The path is not UTF-8 after percent-decoding.") from None
+
+
+def checked_query(text: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The query's parameters, checked. Problem 400 names the parameter that is unknown, repeated or unusable."""
+    out: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=200)
+    except ValueError:
+        raise bad_request("The query is not UTF-8 after percent-decoding, or has more than 200 parameters.") from None
+    for name, value in pairs:
+        parameter = known.get(name)
+        if parameter is None:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" Known are: {', '.join(known)}." if known else ""
+            raise bad_request(f"Unknown query parameter {name!r:.100}.{hint}")
+        try:
+            checked = msgspec.convert(value, parameter.kind, strict=False)
+        except msgspec.ValidationError as e:
+            raise bad_request(f"The query parameter {name} can't be {value!r:.100}: {e}.") from None
+        if parameter.repeat:
+            out.setdefault(name, []).append(checked)
+        elif name in out:
+            raise bad_request(f"The query parameter {name} is given more than once.")
+        else:
+            out[name] = checked
+    return out
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """JSON as `kind`. Problem 400 when it is not JSON, 422 with the member's name when it is not `kind`."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as e:
+        raise invalid(readable(e)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise bad_request(f"The body is not JSON: {e}", "invalid-json", "Invalid JSON") from None
+
+
+def readable(error: msgspec.ValidationError) -> str:
+    """msgspec's message with the member's name in front: `limits.cpuMs: Expected int`."""
+    text, _, place = str(error).replace("`", "").partition(" - at ")
+    place = place.removeprefix("$").removeprefix(".").replace("key in ", "")
+    return f"{place}: {text}." if place else f"{text}."

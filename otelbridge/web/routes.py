@@ -1,0 +1,111 @@
+"""The table of routes. ANY /w/{workerId}/{path} is not in it: the service looks for that one first (invoke.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from otelbridge.web import health, openapi, run, telemetry, workers
+from otelbridge.web.code import CodeBody
+from otelbridge.web.route import Route
+
+__all__ = ["ROUTES"]
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="PUT",
+        path="/v1/workers/{workerId}",
+        handler=workers.put_worker,
+        summary="Register a worker",
+        text="The body is WorkerCode as JSON, or a single module with its own content type.",
+        body=CodeBody,
+        result=workers.WorkerBody,
+        errors=(400, 413, 415, 422),
+    ),
+    Route(method="GET", path="/v1/workers", handler=workers.list_workers, summary="List workers", result=workers.WorkersBody),
+    Route(
+        method="GET",
+        path="/v1/workers/{workerId}",
+        handler=workers.get_worker,
+        summary="Show a worker",
+        result=workers.WorkerBody,
+        errors=(400, 404),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/workers/{workerId}",
+        handler=workers.delete_worker,
+        summary="Remove a worker",
+        status=204,
+        errors=(400, 404),
+    ),
+    Route(
+        method="POST",
+        path="/v1/run",
+        handler=run.run,
+        summary="Run code once",
+        text="Returns the response together with what the code logged. What the code throws is part of the answer.",
+        body=run.RunBody,
+        result=run.RunResultBody,
+        errors=(400, 413, 422),
+    ),
+    Route(
+        method="GET",
+        path="/v1/logs",
+        handler=telemetry.get_logs,
+        summary="Search the log store",
+        query=telemetry.SEARCH,
+        result=telemetry.LogsBody,
+        errors=(400, 503),
+    ),
+    Route(
+        method="GET",
+        path="/v1/invocations",
+        handler=telemetry.get_invocations,
+        summary="List invocations",
+        query=telemetry.SEARCH,
+        result=telemetry.InvocationsBody,
+        errors=(400, 503),
+    ),
+    Route(
+        method="GET",
+        path="/v1/invocations/{invocationId}",
+        handler=telemetry.get_invocation,
+        summary="Show an invocation",
+        text="Its trace item, with Cloudflare's member names.",
+        result=dict[str, Any],
+        errors=(400, 404, 503),
+    ),
+    Route(
+        method="POST",
+        path="/v1/query",
+        handler=telemetry.run_query,
+        summary="Run a query of the query builder",
+        body=dict[str, Any],
+        result=dict[str, Any],
+        errors=(400, 413, 503),
+    ),
+    Route(
+        method="GET",
+        path="/v1/tail",
+        handler=telemetry.live_tail,
+        summary="Watch records as they happen",
+        text="Server-sent events: log, exception, invocation, gap.",
+        query=telemetry.TAIL,
+        media_type="text/event-stream",
+        errors=(400, 503),
+    ),
+    Route(method="GET", path="/v1/exports", handler=telemetry.get_exports, summary="Show the loss ledger", result=dict[str, Any]),
+    Route(method="GET", path="/healthz", handler=health.get_health, summary="Tell that the process lives", result=health.StatusBody),
+    Route(
+        method="GET", path="/readyz", handler=health.get_ready, summary="Tell whether it can serve", result=health.StatusBody, errors=(503,)
+    ),
+    Route(method="GET", path="/metrics", handler=health.get_metrics, summary="Show metrics", media_type="text/plain"),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        handler=openapi.get_openapi,
+        summary="Describe these routes",
+        text="This document.",
+        result=dict[str, Any],
+    ),
+)

@@ -1,0 +1,128 @@
+"""POST /v1/run: run code once, and give back its response together with what it logged."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from otelbridge.errors import WorkerError
+from otelbridge.model.code import WorkerCode
+from otelbridge.model.http import Request, Response
+from otelbridge.web.code import CodeBody, checked_worker_id, worker_code
+from otelbridge.web.problem import clean, invalid
+from otelbridge.web.reply import Reply, json_reply
+from otelbridge.web.route import Call
+
+__all__ = ["RunBody", "RunResultBody", "error_members", "response_members", "run"]
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The request that the code answers. `url` may be a path."""
+
+    method: Annotated[str, Meta(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}$")] = "GET"
+    url: str = "/"
+    headers: dict[str, str] | list[tuple[str, str]] = {}
+    body: str | None = None
+    body_base64: Annotated[str | None, Meta(description="The body, when it is not text; not together with `body`.")] = None
+
+
+class RunBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to run."""
+
+    code: Annotated[CodeBody | str, Meta(description="Worker code, or the source text of one JavaScript module.")]
+    request: RunRequest = RunRequest()
+    worker_id: Annotated[str | None, Meta(description="Whose telemetry it is; by default an id made from the code.")] = None
+    timeout_ms: Annotated[int, Meta(ge=0, le=60_000, description="How long to wait for logs after the response.")] = 1_000
+
+
+class RunResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the code answered; `body` when it is UTF-8, else `bodyBase64`."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: str | None = None
+    body_base64: str | None = None
+
+
+class RunError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the code threw, or what ended it."""
+
+    name: str
+    message: str
+    outcome: str
+    stack: str | None = None
+
+
+class RunTiming(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where the time went, in milliseconds."""
+
+    compile_ms: float
+    start_ms: float
+    run_ms: float
+    total_ms: float
+    cold_start: bool
+
+
+class RunResultBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one run gave. `error` instead of a response when the code failed; `trace` is null while the run has not ended."""
+
+    response: RunResponse | None
+    error: RunError | None
+    logs: list[dict[str, Any]]
+    exceptions: list[dict[str, Any]]
+    logs_state: Annotated[str, Meta(description="complete, partial (the run goes on) or none (it never began).")]
+    trace: dict[str, Any] | None
+    timing: RunTiming
+
+
+async def run(call: Call) -> Reply:
+    """POST /v1/run."""
+    body = await call.json(RunBody)
+    source = body.code
+    code = WorkerCode(main_module="index.js", modules={"index.js": source}) if isinstance(source, str) else worker_code(source)
+    worker_id = checked_worker_id(body.worker_id) if body.worker_id is not None else None
+    result = await call.bridge.run(code, _request(body.request), worker_id=worker_id, timeout=body.timeout_ms / 1000)
+    out = RunResultBody(
+        response=response_members(result.response, result.body) if result.response is not None else None,
+        error=error_members(result.error) if result.error is not None else None,
+        logs=result.logs.items,
+        exceptions=result.logs.exceptions,
+        logs_state=result.logs.state,
+        trace=result.item.to_json() if result.item is not None else None,
+        timing=RunTiming(**msgspec.structs.asdict(result.timing)),
+    )
+    return json_reply(out)
+
+
+def response_members(response: Response, body: bytes) -> RunResponse:
+    """A response and its body as JSON."""
+    try:
+        return RunResponse(status=response.status, headers=response.headers, body=body.decode())
+    except UnicodeDecodeError:
+        return RunResponse(status=response.status, headers=response.headers, body_base64=base64.b64encode(body).decode())
+
+
+def error_members(error: WorkerError) -> RunError:
+    """What a worker threw, as JSON."""
+    stack = clean(error.stack) if error.stack else None
+    return RunError(name=clean(error.name), message=clean(error.message), outcome=error.outcome, stack=stack)
+
+
+def _request(body: RunRequest) -> Request:
+    if body.body is not None and body.body_base64 is not None:
+        raise invalid("request: give body or bodyBase64, not both.")
+    try:
+        content = base64.b64decode(body.body_base64, validate=True) if body.body_base64 is not None else None
+    except (binascii.Error, ValueError) as e:
+        raise invalid(f"request.bodyBase64: not base64: {e}.") from None
+    if body.body is not None:
+        content = body.body.encode()
+    url = body.url if body.url.startswith(("http://", "https://")) else "http://worker/" + body.url.removeprefix("/")
+    try:
+        return Request(body.method, url, body.headers, content)
+    except ValueError as e:
+        raise invalid(f"request.headers: {e}.") from None
