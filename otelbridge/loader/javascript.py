@@ -184,7 +184,8 @@ class JsRun:
             pending = self._pending.pop(_key(message[1]), None)
             if pending is not None:
                 pending.cancel()
-        elif kind == "response" and len(message) == 5:
+        elif kind == "response" and len(message) == 6:
+            self._done = message[5] is True
             return self._respond(message[1], message[3], message[4], blob)
         elif kind == "body" and self._body_open:
             self._awaiting_pull = True

@@ -3,8 +3,7 @@
 // Scheme, host, port, path, query and fragment of an http(s) or ws(s) URL that the parser would leave as it is: lower
 // case, no dot segments, nothing to encode. Whatever does not match is parsed.
 const canonical =
-  /^((?:http|ws)s?:)\/\/((?:[a-z0-9_-]+\.)*[a-z_][a-z0-9_-]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?::([1-9]\d{0,4}))?(\/[!$&-;=@-[\]_a-z|~]*)(\?[!$-&(-;=?-~]*)?(#[!#-;=?-_a-z{-~]*)?$/;
-const canonicalIPv4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|$)){4}$/;
+  /^((?:http|ws)s?:)\/\/((?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}(?=[:/]))|(?:[a-z0-9_-]+\.)*[a-z_][a-z0-9_-]*)(?::([1-9]\d{0,4}))?(\/[!$&-;=@-[\]_a-z|~]*)(\?[!$-&(-;=?-~]*)?(#[!#-;=?-_a-z{-~]*)?$/;
 
 /** The record of a URL: scheme with its colon, host or null, path as text, query and fragment without ? and #, or null. */
 function urlRecord(scheme, username, password, host, port, path, opaque, query, fragment, href) {
@@ -17,8 +16,6 @@ function takeApart(text) {
   const host = match[2];
   const path = match[4];
   if (StringIndexOf(path, '/.') >= 0 || (StringIndexOf(path, '%2') >= 0 && StringIndexOf(StringToLowerCase(path), '%2e') >= 0)) return undefined;
-  const last = StringCharCodeAt(host, host.length - 1);
-  if (last >= 48 && last <= 57 && RegExpExec(endsInNumber, host) !== null && RegExpExec(canonicalIPv4, host) === null) return undefined;
   if (StringIndexOf(host, 'xn--') >= 0) return undefined;
   const port = match[3];
   if (port !== undefined && (port === specialPorts[scheme] || +port > 65535)) return undefined;

@@ -226,10 +226,8 @@ class URLSearchParams {
       }
       return;
     }
-    const keys = ReflectOwnKeys(init);
+    const keys = ObjectKeys(init);
     for (let i = 0; i < keys.length; i++) {
-      const property = ObjectGetOwnPropertyDescriptor(init, keys[i]);
-      if (property === undefined || !property.enumerable) continue;
       const name = wellFormed(keys[i]);
       const value = wellFormed(init[keys[i]]);
       const at = ArrayIndexOf(list, name);

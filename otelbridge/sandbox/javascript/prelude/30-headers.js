@@ -2,6 +2,7 @@
 
 const headerToken = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const headerValue = /^[^\0\r\n\u0100-\uffff]*$/;
+const plainValue = /^[!-~](?:[ -~]*[!-~])?$/;
 const headerSpace = /^[\t\r\n ]|[\t\r\n ]$/;
 
 // Names that need no check: a look-up costs a tenth of it.
@@ -25,6 +26,7 @@ function checkHeaderName(name) {
 }
 function checkHeaderValue(value) {
   let text = `${value}`;
+  if (RegExpExec(plainValue, text) !== null) return text;
   if (RegExpExec(headerSpace, text) !== null) text = StringReplace(StringReplace(text, /^[\t\r\n ]+/, ''), /[\t\r\n ]+$/, '');
   if (RegExpExec(headerValue, text) === null) throw new TypeError('Invalid header value.');
   return text;
@@ -54,10 +56,12 @@ class Headers {
       }
       return;
     }
-    const keys = ReflectOwnKeys(init);
+    const keys = ObjectKeys(init);
+    const list = this.#list;
     for (let i = 0; i < keys.length; i++) {
-      const property = ObjectGetOwnPropertyDescriptor(init, keys[i]);
-      if (property !== undefined && property.enumerable) this.append(keys[i], init[keys[i]]);
+      const key = checkHeaderName(keys[i]);
+      list[2 * i] = key;
+      list[2 * i + 1] = checkHeaderValue(init[keys[i]]);
     }
   }
   #writable() {

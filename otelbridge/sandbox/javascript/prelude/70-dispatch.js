@@ -48,11 +48,10 @@ function exportStubs() {
 function invoke(kind, entrypoint, props, detail, blob) {
   const owner = (invocation = {
     kind, waits: 0, ended: false, passThrough: false, answered: false, bodyDone: false,
-    controller: undefined, reader: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
+    request: undefined, reader: undefined, batch: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
   });
   lastSpan = 0;
   owner.ctx = new ExecutionContext(owner, unpackValue(props));
-  const start = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue })[kind];
   let result;
   if (kind === 'fetch' && entrypoint === null && !hostHas(mainExports, 'default')) {
     // As in workerd: without a default export the request goes on to the network.
@@ -61,7 +60,7 @@ function invoke(kind, entrypoint, props, detail, blob) {
     return finish(owner);
   }
   try {
-    result = start(owner, findEntrypoint(entrypoint, owner.ctx), detail, blob);
+    result = starts[kind](owner, findEntrypoint(entrypoint, owner.ctx), detail, blob);
   } catch (e) {
     return failed(owner, e);
   }
@@ -78,6 +77,8 @@ function findEntrypoint(name, ctx) {
   if (found.prototype instanceof WorkerEntrypoint || found.prototype instanceof DurableObject) return new found(ctx, workerEnv);
   throw new TypeError(`The export '${key}' is a function; a handler is an object with fetch() or a class that extends WorkerEntrypoint.`);
 }
+const starts = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue });
+
 /** A class gets its arguments alone, an object of handlers env and ctx behind them. */
 function callHandler(target, name, first, ctx) {
   const handler = target[name];
@@ -90,11 +91,11 @@ function callHandler(target, name, first, ctx) {
 const hostCall = hostUncurry(Function.prototype.call);
 
 function startFetch(owner, target, detail, blob) {
-  owner.controller = new AbortController();
   const bodyKind = detail[3];
   const body = bodyKind === 0 ? null : bodyKind === 1 ? new HostBytes(blob === undefined ? 0 : blob) : openBodyStream(0);
-  const request = makeRequest(detail[0], detail[1], detail[2], body, owner.controller.signal, detail[4]);
-  return callHandler(target, 'fetch', request, owner.ctx);
+  // The request makes its signal when somebody asks for it: most workers never do, and it costs 10 us.
+  owner.request = makeRequest(detail[0], detail[1], detail[2], body, undefined, detail[4]);
+  return callHandler(target, 'fetch', owner.request, owner.ctx);
 }
 function startRpc(owner, target, detail) {
   const method = detail[0];
@@ -153,23 +154,16 @@ function respond(owner, response) {
   const source = bodySource(response);
   const head = responseHead(response); // [status, statusText, headers]
   owner.answered = true;
-  switch (source.kind) {
-    case 'empty':
-      hostSend(hostList('response', head[0], head[1], head[2], 0));
-      break;
-    case 'text':
-      hostSend(hostList('response', head[0], head[1], head[2], 1), source.text);
-      break;
-    case 'bytes':
-      hostSend(hostList('response', head[0], head[1], head[2], 1), source.view);
-      break;
-    default:
-      owner.reader = source.stream.getReader();
-      hostSend(hostList('response', head[0], head[1], head[2], 2));
-      return pump(owner);
+  if (source.kind === 'stream') {
+    owner.reader = source.stream.getReader();
+    hostSend(hostList('response', head[0], head[1], head[2], 2, false));
+    return pump(owner);
   }
   owner.bodyDone = true;
-  finish(owner);
+  const done = end(owner); // said in the same message: most invocations end with their response
+  const message = hostList('response', head[0], head[1], head[2], source.kind === 'empty' ? 0 : 1, done);
+  if (source.kind === 'empty') hostSend(message);
+  else hostSend(message, source.kind === 'text' ? source.text : source.view);
 }
 /** Send the next chunk of the body; the host asks for one at a time. */
 function pump(owner) {
@@ -206,21 +200,27 @@ function failed(owner, e) {
   owner.answered = owner.bodyDone = true;
   finish(owner);
 }
-/** The invocation ends with its response sent, its body read and nothing in waitUntil(). */
-function finish(owner) {
-  if (owner.ended || !owner.answered || !owner.bodyDone || owner.waits > 0) return;
+/** The invocation ends with its response sent, its body read and nothing in waitUntil(). Whether it did now. */
+function end(owner) {
+  if (owner.ended || !owner.answered || !owner.bodyDone || owner.waits > 0) return false;
   owner.ended = true;
-  if (invocation !== owner) return;
+  if (invocation !== owner) return false;
   invocation = undefined;
-  clearAllTimers();
-  dropOps();
-  hostSend(hostList('done'));
+  if (lastOp !== 0) {
+    clearAllTimers();
+    dropOps();
+    lastOp = 0;
+  }
+  return true;
+}
+function finish(owner) {
+  if (end(owner)) hostSend(hostList('done'));
 }
 /** Nobody waits for the response any more: the handler is left where it is, waitUntil() work goes on. */
 function abandon(reason) {
   const owner = invocation;
   if (owner === undefined) return;
-  if (owner.controller !== undefined) owner.controller.abort(new DOMException(reason, 'AbortError'));
+  if (owner.request !== undefined) signalAbort(owner.request.signal, new DOMException(reason, 'AbortError'));
   if (owner.reader !== undefined && !owner.bodyDone) hostThen(hostResolve(owner.reader.cancel(reason)), undefined, () => {});
   owner.awaitingPull = false;
   owner.answered = owner.bodyDone = true;
