@@ -156,13 +156,22 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop the epochs, wait for stores that are being freed. Close all instances before. Idempotent."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """aclose() for who has no loop."""
         if self._closed:
             return
         self._closed = True
         closer, self._closer = self._closer, None
         if closer is not None:
-            await asyncio.to_thread(closer.shutdown)
+            closer.shutdown()
         self._ticker.close()
+
+    def settle(self) -> None:
+        """Wait until all closed stores are freed, so that `live` is exact."""
+        if self._closer is not None:
+            self._closer.submit(int).result()
 
     # -------------------------------------------------------------------------------------------------- modules
 
