@@ -18,13 +18,17 @@ _NAME = re.compile(r"[A-Za-z_$][\w$]*")
 
 @dataclass(frozen=True)
 class Package:
-    """One file of an npm package: a row of the prelude's packages.json. `name` is the const that holds its exports."""
+    """One file of an npm package: a row of the prelude's packages.json. `name` is the const that holds its exports.
+
+    `slots`: its objects keep their state in properties named _like_this; they become symbols, see hide_slots().
+    """
 
     package: str
     version: str
     file: str
     sha256: str
     name: str
+    slots: bool = False
 
 
 def packages(folder: Path) -> list[Package]:
@@ -35,7 +39,9 @@ def packages(folder: Path) -> list[Package]:
     try:
         rows = [Package(**row) for row in json.loads(table.read_bytes())]
     except (TypeError, ValueError) as error:
-        raise EngineBuildError("prelude", f"{table.name} must be a list of {{package, version, file, sha256, name}}: {error}") from error
+        raise EngineBuildError(
+            "prelude", f"{table.name} must be a list of {{package, version, file, sha256, name, slots?}}: {error}"
+        ) from error
     for row in rows:
         if not _NAME.fullmatch(row.name):
             raise EngineBuildError("prelude", f"{table.name}: {row.name!r} can't name a const")
@@ -49,7 +55,20 @@ def check(row: Package, files: Mapping[str, bytes]) -> str:
     found = hashlib.sha256(files[row.file]).hexdigest()
     if found != row.sha256:
         raise EngineBuildError("hash", f"{row.file} of {row.package} {row.version} has sha256 {found}, expected {row.sha256}")
-    return files[row.file].decode()
+    text = files[row.file].decode()
+    return hide_slots(text) if row.slots else text
+
+
+def hide_slots(text: str) -> str:
+    """Turn properties named _like_this into symbols, which exports.slots names: a stream that is logged or cloned shows no insides."""
+    names = sorted(set(re.findall(r"\._([A-Za-z]\w*)", text)))
+    text = re.sub(r"(\?\.|\.)_([A-Za-z]\w*)", lambda found: f"{'?.' if found[1] == '?.' else ''}[$_{found[2]}]", text)
+    known = "|".join(names)
+    text = re.sub(rf"(?<![.\w$])_({known})(?=[(:])", r"[$_\1]", text)
+    text = re.sub(rf"""(["'])_({known})\1""", r"$_\2", text)
+    symbols = ", ".join(f"$_{name} = Symbol('{name}')" for name in names)
+    slots = ", ".join(f"{name}: $_{name}" for name in names)
+    return f"const {symbols};\n{text}\nmodule.exports.slots = {{ {slots} }};"
 
 
 def bundle(sources: Mapping[str, str], factories: Mapping[str, str]) -> str:
@@ -71,7 +90,8 @@ def bundle(sources: Mapping[str, str], factories: Mapping[str, str]) -> str:
 
 def c_header() -> str:
     """Return prelude.h. The text stands in its own object file: a change of the prelude does not compile QuickJS again."""
-    return "extern const char ob_prelude[]; /* UTF-8, ends with a zero that ob_prelude_len does not count */\nextern const unsigned ob_prelude_len;\n"
+    text = "extern const char ob_prelude[]; /* UTF-8; ends with a zero that ob_prelude_len leaves out */\n"
+    return text + "extern const unsigned ob_prelude_len;\n"
 
 
 def c_source(text: str) -> str:

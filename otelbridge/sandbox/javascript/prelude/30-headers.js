@@ -52,7 +52,9 @@ class Headers {
       for (const item of init) {
         const pair = typeof item === 'object' && item !== null ? [...item] : [];
         if (pair.length !== 2) throw new TypeError('Headers needs pairs of a name and a value.');
-        this.append(pair[0], pair[1]);
+        const key = checkHeaderName(pair[0]);
+        this.#list[this.#list.length] = key;
+        this.#list[this.#list.length] = checkHeaderValue(pair[1]);
       }
       return;
     }

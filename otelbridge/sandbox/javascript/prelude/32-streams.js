@@ -29,7 +29,7 @@ function isReadableStream(value) {
   return typeof value === 'object' && value !== null && value instanceof ReadableStream;
 }
 function isDisturbed(stream) {
-  return stream._disturbed === true;
+  return stream[webStreams.slots.disturbed] === true;
 }
 /** A stream of the bytes that are there already. */
 function streamOfBytes(bytes) {

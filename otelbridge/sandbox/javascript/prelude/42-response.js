@@ -45,9 +45,9 @@ class Response extends Body {
     const text = JSONStringify(data);
     if (text === undefined) throw new TypeError('Response.json() needs a value that has a JSON form.');
     const response = new Response(text, init);
-    const headers = new Headers(init === undefined || init === null ? undefined : init.headers);
-    headerDefault(headers, 'content-type', 'application/json');
-    response.#state.headers = headers;
+    const state = response.#state;
+    state.body.type = 'application/json';
+    if (state.headers !== undefined) headerDefault((state.headers = new Headers(init.headers)), 'content-type', 'application/json');
     return response;
   }
   static redirect(url, status = 302) {

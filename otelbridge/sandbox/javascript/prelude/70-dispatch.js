@@ -156,14 +156,13 @@ function respond(owner, response) {
   owner.answered = true;
   if (source.kind === 'stream') {
     owner.reader = source.stream.getReader();
-    hostSend(hostList('response', head[0], head[1], head[2], 2, false));
+    native.respond(head[0], head[1], head[2], 2, false, undefined);
     return pump(owner);
   }
   owner.bodyDone = true;
   const done = end(owner); // said in the same message: most invocations end with their response
-  const message = hostList('response', head[0], head[1], head[2], source.kind === 'empty' ? 0 : 1, done);
-  if (source.kind === 'empty') hostSend(message);
-  else hostSend(message, source.kind === 'text' ? source.text : source.view);
+  const body = source.kind === 'empty' ? undefined : source.kind === 'text' ? source.text : source.view;
+  native.respond(head[0], head[1], head[2], body === undefined ? 0 : 1, done, body);
 }
 /** Send the next chunk of the body; the host asks for one at a time. */
 function pump(owner) {
