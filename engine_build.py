@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine.build import build, install
+from engine.build import OPTIMIZE, build, install
 from engine.errors import EngineBuildError
 
 __all__ = ["main"]
@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="folder for engines and downloads (default: the user's cache folder)")
     parser.add_argument(
-        "--optimize", default="-Os", choices=["-Os", "-O1", "-O2", "-O3", "-Oz"], help="the compiler's level (default: %(default)s)"
+        "--optimize", default=OPTIMIZE, choices=["-Os", "-O1", "-O2", "-O3", "-Oz"], help="the compiler's level (default: %(default)s)"
     )
     arguments = parser.parse_args()
     root = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from engine.errors import EngineBuildError
 from engine.fetch import fetch_npm, fetch_sdist, replace_file, run, tar_members
 from engine.licenses import collect
 
-__all__ = ["Built", "build", "cache_folder", "install"]
+__all__ = ["OPTIMIZE", "Built", "build", "cache_folder", "install"]
 
 QUICKJS = ("quickjs-ng", "0.17.0.2", "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef")
 ZIG = "0.17.1"
@@ -36,6 +36,7 @@ FLAGS = (
     "-I.",
     "-Iquickjs",
 )
+OPTIMIZE = "-O2"
 LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=4194304", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
 # worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.
 UNITS = ("worker.c", "prelude.c", "quickjs/libregexp.c", "quickjs/libunicode.c", "quickjs/dtoa.c")
@@ -57,7 +58,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "otelbridge" / "engine"
 
 
-def build(root: Path, *, cache: Path | None = None, optimize: str = "-Os") -> Built:
+def build(root: Path, *, cache: Path | None = None, optimize: str = OPTIMIZE) -> Built:
     """Build the engine from the C and prelude sources below `root`, or take it from the cache."""
     started = time.monotonic()
     cache = cache or cache_folder()
@@ -167,11 +168,12 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
     env = {name: value for name, value in os.environ.items() if not name.startswith(("ZIG_", "CPATH", "C_INCLUDE"))}
     env |= {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache / "zig")}
     zig = [sys.executable, "-m", "ziglang", "cc", *FLAGS, optimize]
-    common = {name: data for name, data in tree.items() if name != "prelude.c"}
     objects = []
     for unit in UNITS:
         made = f"{unit.removesuffix('.c')}.o"
-        kept = cache / "objects" / _digest({"command": repr((ZIG, FLAGS, optimize, unit)).encode(), **common, unit: tree[unit]})
+        # The shim may include everything but prelude.c; the other units see their own folder only.
+        seen = {name: data for name, data in tree.items() if name == unit or (name != "prelude.c" and (unit == "worker.c" or "/" in name))}
+        kept = cache / "objects" / _digest({"command": repr((ZIG, FLAGS, optimize, unit)).encode(), "prelude.h": tree["prelude.h"], **seen})
         if kept.exists():
             shutil.copyfile(kept, source / made)
         else:

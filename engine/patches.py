@@ -12,7 +12,10 @@ __all__ = ["apply"]
 
 _EDITS = {
     "quickjs.c": (
-        ("typedef struct JSPromiseReactionData {\n", "static uint32_t ob_span; /* the span that runs now */\ntypedef struct JSPromiseReactionData {\n    uint32_t ob_span;\n"),
+        (
+            "typedef struct JSPromiseReactionData {\n",
+            "static uint32_t ob_span; /* the span that runs now */\ntypedef struct JSPromiseReactionData {\n    uint32_t ob_span;\n",
+        ),
         ("        rd->handler = js_dup(handler);\n", "        rd->handler = js_dup(handler);\n        rd->ob_span = ob_span;\n"),
         ("    JSPromiseReactionData *rd;\n    JSValueConst args[5];\n", "    JSPromiseReactionData *rd;\n    JSValueConst args[6];\n"),
         (
@@ -29,7 +32,10 @@ _EDITS = {
             "        args[4] = s->promise_result;\n        args[5] = js_int32(rd->ob_span);\n"
             "        JS_EnqueueJob(ctx, promise_reaction_job, 6, args);\n",
         ),
-        ("    assert(argc == 5);\n    handler = argv[2];\n", "    assert(argc == 6);\n    ob_span = JS_VALUE_GET_INT(argv[5]);\n    handler = argv[2];\n"),
+        (
+            "    assert(argc == 5);\n    handler = argv[2];\n",
+            "    assert(argc == 6);\n    ob_span = JS_VALUE_GET_INT(argv[5]);\n    handler = argv[2];\n",
+        ),
     )
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from engine.errors import EngineBuildError
 
 __all__ = ["exports_of", "imports_of", "verify"]
@@ -34,44 +37,46 @@ def verify(module: bytes, exports: dict[str, str]) -> None:
 
 def imports_of(module: bytes) -> list[str]:
     """Return the imports as 'module.name'."""
-    section = _section(module, _IMPORT_SECTION)
-    if section is None:
-        return []
-    reader = _Reader(section)
     names = []
-    for _ in range(reader.number()):
-        names.append(f"{reader.text()}.{reader.text()}")
-        reader.skip_import_type()
+    with _damage_as_error():
+        reader = _section(module, _IMPORT_SECTION)
+        for _ in range(reader.number()):
+            names.append(f"{reader.text()}.{reader.text()}")
+            reader.skip_import_type()
     return names
 
 
 def exports_of(module: bytes) -> dict[str, str]:
     """Return the exports by name, with their kind: func, table, memory, global or tag."""
-    section = _section(module, _EXPORT_SECTION)
-    if section is None:
-        return {}
-    reader = _Reader(section)
     found = {}
-    for _ in range(reader.number()):
-        name = reader.text()
-        found[name] = _KINDS[reader.byte()]
-        reader.number()
+    with _damage_as_error():
+        reader = _section(module, _EXPORT_SECTION)
+        for _ in range(reader.number()):
+            name = reader.text()
+            found[name] = _KINDS[reader.byte()]
+            reader.number()
     return found
 
 
-def _section(module: bytes, wanted: int) -> bytes | None:
+def _section(module: bytes, wanted: int) -> _Reader:
+    """Return a reader of a section's content; one that a module leaves out reads as an empty list."""
     if module[:8] != b"\0asm\1\0\0\0":
         raise EngineBuildError("verify", "this is not a core wasm module")
     reader = _Reader(module, 8)
+    while reader.at < len(module):
+        number = reader.byte()
+        content = reader.bytes(reader.number())
+        if number == wanted:
+            return _Reader(content)
+    return _Reader(b"\0")
+
+
+@contextmanager
+def _damage_as_error() -> Iterator[None]:
     try:
-        while reader.at < len(module):
-            number = reader.byte()
-            content = reader.bytes(reader.number())
-            if number == wanted:
-                return content
-    except IndexError:
-        raise EngineBuildError("verify", "the wasm module is cut off") from None
-    return None
+        yield
+    except (IndexError, UnicodeDecodeError) as error:
+        raise EngineBuildError("verify", "the wasm module is damaged") from error
 
 
 class _Reader:
