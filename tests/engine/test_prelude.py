@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import prelude
+from engine import patches, prelude
 from engine.errors import EngineBuildError
 
 ROW: dict[str, Any] = {
@@ -64,6 +64,20 @@ def test_missing_file_of_a_package_is_refused() -> None:
     """A file that the package does not hold is named."""
     with pytest.raises(EngineBuildError, match=r"no file dist/p\.js"):
         prelude.check(prelude.Package(**ROW), {"dist/q.js": b""})
+
+
+def test_slots_become_symbols() -> None:
+    """Properties named _like_this are symbols afterwards, however they are written, and exports.slots names them."""
+    text = prelude.hide_slots("a._state = 1; b?._state; c = { _state: 2 }; hint(d, '_state'); const _local = 3; keep('_other');")
+    assert text.startswith("const $_state = Symbol('state');")
+    assert "a[$_state] = 1; b?.[$_state]; c = { [$_state]: 2 }; hint(d, $_state); const _local = 3; keep('_other');" in text
+    assert text.endswith("module.exports.slots = { state: $_state };")
+
+
+def test_edit_of_the_source_that_has_no_place_is_refused() -> None:
+    """Another version of QuickJS, in which an edit has no place, fails at the step 'patch' instead of building something else."""
+    with pytest.raises(EngineBuildError, match="'patch'.*quickjs.c holds 0 times"):
+        patches.apply({"quickjs.c": b"int main;"})
 
 
 @given(st.text())
