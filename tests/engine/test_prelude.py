@@ -76,7 +76,7 @@ def test_slots_become_symbols() -> None:
 
 def test_edit_of_the_source_that_has_no_place_is_refused() -> None:
     """Another version of QuickJS, in which an edit has no place, fails at the step 'patch' instead of building something else."""
-    with pytest.raises(EngineBuildError, match="'patch'.*quickjs.c holds 0 times"):
+    with pytest.raises(EngineBuildError, match=r"'patch'.*quickjs\.c holds 0 times"):
         patches.apply({"quickjs.c": b"int main;"})
 
 
