@@ -6,9 +6,8 @@ in Memory, whose reads copy (rules "Store-bound objects never leave their owner"
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from ctypes import addressof, c_uint32, c_uint64, c_void_p, memmove, string_at
+from ctypes import addressof, c_char, c_ubyte, memmove, string_at
 from typing import TYPE_CHECKING
 
 from otelbridge.errors import SandboxError
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "OutOfBounds", "Store"]
 
 ARGUMENTS = 2  # no export of ours or of the guest ABI takes more
-_BLOCK_BYTES = (ARGUMENTS + 1) * wasm.VAL_BYTES + 16
+# One block of memory per store holds all that wasmtime reads and writes by address: the words of the call under way
+# (one at a time), then instances and externs as they are asked for. A ctypes object for each of them cost 1 us.
 _RESULT = ARGUMENTS * wasm.VAL_BYTES
 _TRAP = _RESULT + wasm.VAL_BYTES
 _ERROR = _TRAP + 8
+_ITEMS = _ERROR + 8
 _SLICE_TICKS = 1  # a slice ends at the next tick: 0 to 1 tick long
 _LARGE = 64 << 20
 _FAR_TICKS = 5_000  # 10 s: for what must end by itself, yet must not hang the process if it does not
@@ -38,60 +39,76 @@ class OutOfBounds(Exception):
 class Store:
     """A wasmtime store. SandboxError subclass EngineFull when the pool is full; close() is idempotent."""
 
-    __slots__ = ("_block", "_context", "_engine", "_future", "_keep", "_store", "_yields", "dead", "memories")
+    __slots__ = (
+        "_at",
+        "_block",
+        "_closing",
+        "_context",
+        "_end",
+        "_engine",
+        "_future",
+        "_next",
+        "_store",
+        "_words",
+        "_yields",
+        "dead",
+        "memories",
+    )
 
-    def __init__(self, engine: Engine, *, memory_bytes: int, instances: int, tables: int, memories: int) -> None:
+    def __init__(self, engine: Engine, *, memory_bytes: int, instances: int, tables: int, memories: int, externs: int) -> None:
+        """`externs`: how many exports will be asked for in all."""
         engine.take()
         self._engine = engine
         self._future = 0
+        self._closing = False
         self._store = wasm.store_new(engine.address, None, None)
         self._context = wasm.store_context(self._store)
         # Rule "always set all five limits of set_limits": without one for tables a single table.grow cost 1.5 GB.
         wasm.store_limiter(self._store, memory_bytes, engine.table_elements, instances, tables, memories)
-        # Rule "set the epoch deadline before instantiating". Start functions don't run there (binary.py makes them
+        # Rule "set the epoch deadline before instantiating". Start functions don't run there (image.py makes them
         # exports), so nothing of the guest's runs outside of a slice.
         wasm.set_epoch(self._context, _FAR_TICKS)
         # A store that yields refuses synchronous instantiation, so that comes with the first call.
         self._yields = False
-        # arguments, result, trap and error of the call under way; one call at a time, so one block is enough
-        self._block = ctypes.create_string_buffer(_BLOCK_BYTES)
-        self._keep: list[object] = []
+        self._block = (c_char * (_ITEMS + instances * wasm.INSTANCE_BYTES + externs * wasm.EXTERN_BYTES))()
+        self._at = addressof(self._block)
+        self._words = memoryview(self._block).cast("B").cast("Q")
+        self._next = self._at + _ITEMS
+        self._end = self._at + len(self._block)
         self.memories: list[Memory] = []
         self.dead = False
 
     # ---------------------------------------------------------------------------------------------- instances
 
+    def _item(self, size: int) -> int:
+        item = self._next
+        if item + size > self._end:
+            raise SandboxError("more exports are asked for than the store has room for")
+        self._next = item + size
+        return item
+
     def instantiate_pre(self, pre: int) -> int:
         """Instantiate a module without imports from its InstancePre; the instance's address."""
-        instance = ctypes.create_string_buffer(wasm.INSTANCE_BYTES)
-        self._keep.append(instance)
-        block = addressof(self._block)
-        error = wasm.pre_instantiate(pre, self._context, addressof(instance), block + _TRAP)
-        if error or self._trap():
+        instance = self._item(wasm.INSTANCE_BYTES)
+        error = wasm.pre_instantiate(pre, self._context, instance, self._at + _TRAP)
+        if error or self._words[_TRAP // 8]:
             self._raise_start(error)
-        return addressof(instance)
+        return instance
 
-    def instantiate(self, module: int, imports: list[int]) -> int:
-        """Instantiate a module with externs (addresses from export()) in the order of its imports."""
-        size = wasm.EXTERN_BYTES
-        externs = ctypes.create_string_buffer(max(1, len(imports)) * size)
-        for i, extern in enumerate(imports):
-            memmove(addressof(externs) + i * size, extern, size)
-        instance = ctypes.create_string_buffer(wasm.INSTANCE_BYTES)
-        self._keep.append(instance)
-        block = addressof(self._block)
-        error = wasm.instance_new(self._context, module, addressof(externs), len(imports), addressof(instance), block + _TRAP)
-        if error or self._trap():
+    def instantiate(self, module: int, imports: int, count: int) -> int:
+        """Instantiate a module. `imports`: the first of `count` externs that export() gave one after another."""
+        instance = self._item(wasm.INSTANCE_BYTES)
+        error = wasm.instance_new(self._context, module, imports, count, instance, self._at + _TRAP)
+        if error or self._words[_TRAP // 8]:
             self._raise_start(error)
-        return addressof(instance)
+        return instance
 
     def export(self, instance: int, name: bytes, kind: int) -> int:
         """The address of an extern; its item (a func, for call()) is EXTERN_ITEM bytes further. SandboxError if absent."""
-        extern = ctypes.create_string_buffer(wasm.EXTERN_BYTES)
-        if not wasm.export_get(self._context, instance, name, len(name), addressof(extern)) or extern.raw[0] != kind:
+        extern = self._item(wasm.EXTERN_BYTES)
+        if not wasm.export_get(self._context, instance, name, len(name), extern) or self._block[extern - self._at] != _KINDS[kind]:
             raise SandboxError(f"an instance has no export {name!r} of the expected kind")
-        self._keep.append(extern)
-        return addressof(extern)
+        return extern
 
     def function(self, instance: int, name: bytes) -> int:
         """The address of an exported function, for call()."""
@@ -102,12 +119,6 @@ class Store:
         memory = Memory(self._context, extern + wasm.EXTERN_ITEM)
         self.memories.append(memory)
         return memory
-
-    def global_i32(self, instance: int, name: bytes) -> int:
-        """The value of an exported i32 global."""
-        value = ctypes.create_string_buffer(wasm.VAL_BYTES)
-        wasm.global_get(self._context, self.export(instance, name, wasm.GLOBAL) + wasm.EXTERN_ITEM, addressof(value))
-        return c_uint32.from_buffer(value, wasm.VAL_ITEM).value
 
     # -------------------------------------------------------------------------------------------------- calls
 
@@ -132,8 +143,7 @@ class Store:
             raise
         finally:
             # Rule "delete the future before the Store": also when the task was cancelled in the middle of a slice queue.
-            self._future = 0
-            wasm.future_delete(future)
+            self._end_call(future)
         return self._result(results)
 
     def call_now(self, function: int, arguments: tuple[int, ...], results: int, guest: Guest, meter: Meter) -> int:
@@ -145,48 +155,44 @@ class Store:
             self.dead = True
             raise
         finally:
-            self._future = 0
-            wasm.future_delete(future)
+            self._end_call(future)
         return self._result(results)
 
     def _begin(self, function: int, arguments: tuple[int, ...], results: int) -> int:
         if self._future or self.dead or not self._store:
             raise SandboxError("the instance is busy, dead or closed")
-        block = self._block
-        at = wasm.VAL_ITEM
+        word = wasm.VAL_ITEM // 8
         for value in arguments:
-            c_uint64.from_buffer(block, at).value = value & 0xFFFFFFFF  # the kind before it is 0: i32
-            at += wasm.VAL_BYTES
-        # Rule "near deadline only around async calls": the guest must yield at the next tick.
+            self._words[word - 1] = wasm.KIND_I32
+            self._words[word] = value & 0xFFFFFFFF
+            word += wasm.VAL_BYTES // 8
         if not self._yields:
             wasm.yield_at_epoch(self._context, _SLICE_TICKS)
             self._yields = True
+        # Rule "near deadline only around async calls": the guest must yield at the next tick.
         wasm.set_epoch(self._context, _SLICE_TICKS)
-        address = addressof(block)
-        self._future = wasm.call_async(
-            self._context, function, address, len(arguments), address + _RESULT, results, address + _TRAP, address + _ERROR
-        )
+        at = self._at
+        self._future = wasm.call_async(self._context, function, at, len(arguments), at + _RESULT, results, at + _TRAP, at + _ERROR)
         return self._future
 
-    def _result(self, results: int) -> int:
-        block = self._block
-        if block.raw[_TRAP:] != _NOTHING:
+    def _end_call(self, future: int) -> None:
+        self._future = 0
+        wasm.future_delete(future)
+        if self._closing:
             self.dead = True
-            if trap := self._trap():
-                c_void_p.from_buffer(block, _TRAP).value = None
-                raise wasm.take_trap(trap)
-            error = c_void_p.from_buffer(block, _ERROR).value
-            c_void_p.from_buffer(block, _ERROR).value = None
-            raise wasm.take_error(error or 0)
+            self.close()
+
+    def _result(self, results: int) -> int:
+        words = self._words
+        trap, error = words[_TRAP // 8], words[_ERROR // 8]
+        if trap or error:
+            self.dead = True
+            words[_TRAP // 8] = words[_ERROR // 8] = 0
+            raise wasm.take_trap(trap) if trap else wasm.take_error(error)
         if not results:
             return 0
-        value: int = c_uint64.from_buffer(block, _RESULT + wasm.VAL_ITEM).value
-        if block.raw[_RESULT] == wasm.KIND_I32:
-            value &= 0xFFFFFFFF
-        return value
-
-    def _trap(self) -> int | None:
-        return c_void_p.from_buffer(self._block, _TRAP).value
+        value: int = words[(_RESULT + wasm.VAL_ITEM) // 8]
+        return value if self._block[_RESULT] == _KINDS[wasm.KIND_I64] else value & 0xFFFFFFFF
 
     def _raise_start(self, error: int | None) -> None:
         # Limits and the pool are what can fail here; both are about how much memory or how many tables are wanted.
@@ -196,8 +202,8 @@ class Store:
             if "memory" in str(failure) and "limit" in str(failure):
                 raise Stop(*MEMORY_STOP) from failure
             raise failure
-        trap = self._trap() or 0
-        c_void_p.from_buffer(self._block, _TRAP).value = None
+        trap = self._words[_TRAP // 8]
+        self._words[_TRAP // 8] = 0
         raise wasm.take_trap(trap)
 
     # -------------------------------------------------------------------------------------------------- close
@@ -212,28 +218,29 @@ class Store:
 
     def grow(self, memory: Memory, pages: int) -> None:
         """Grow one of our own memories by pages of 64 KiB. Stop("exceededMemory") when the limit forbids it."""
-        before = ctypes.create_string_buffer(8)
-        error = wasm.memory_grow(self._context, memory.address, pages, addressof(before))
+        # the result word of a call serves for the size before, which nobody asks for
+        error = wasm.memory_grow(self._context, memory.address, pages, self._at + _RESULT)
         if error:
             raise Stop(*MEMORY_STOP) from wasm.take_error(error)
 
     def close(self) -> None:
-        """Free everything. Memory views raise from now on."""
+        """Free everything. Memory views raise from now on. While a call is under way, as soon as that has ended."""
+        if self._future:
+            # Freeing the store under a suspended fiber would end the process; its owner deletes the future first.
+            self._closing = True
+            return
         store, self._store = self._store, None
         if not store:
             return
         self.dead = True
-        if self._future:  # only when a coroutine was dropped without being closed
-            wasm.future_delete(self._future)
-            self._future = 0
-        size = 0
+        touched = 0
         for memory in self.memories:
-            size += memory.grown
+            touched += memory.touched
             memory.close()
-        self._engine.give_back(store, size)
+        self._engine.give_back(store, touched)
 
 
-_NOTHING = bytes(16)
+_KINDS = [bytes([kind]) for kind in range(4)]
 
 
 class Memory:
@@ -249,7 +256,7 @@ class Memory:
         self._first = self._size
 
     @property
-    def grown(self) -> int:
+    def touched(self) -> int:
         """About how many bytes a guest may have touched: what it grew by, and all of a memory that began large."""
         return self.size - (self._first if self._first <= _LARGE else 0)
 
@@ -285,7 +292,7 @@ class Memory:
 
         Drop them before the store is closed; an access after that would crash the process.
         """
-        view = memoryview((ctypes.c_ubyte * length).from_address(self.locate(pointer, length))).cast("B")
+        view = memoryview((c_ubyte * length).from_address(self.locate(pointer, length))).cast("B")
         return view.cast("I"), view.cast("Q")
 
     def close(self) -> None:

@@ -74,15 +74,17 @@ class Program:
         self._started = time.monotonic_ns()
         # The limit holds for each memory; the shim's must hold its own state whatever the guest's limit is.
         limit = max(memory_bytes, at.FREE + 2 * binary.PAGE)
-        self._store = store = Store(parts.engine, memory_bytes=limit, instances=3, tables=2, memories=2)
+        externs = len(parts.plan.imports) + 8  # the memory twice, the shim's, and the five exports that are ever called
+        self._store = store = Store(parts.engine, memory_bytes=limit, instances=3, tables=2, memories=2, externs=externs)
         try:
             owner = store.instantiate_pre(parts.image.address)
             memory = store.export(owner, MEMORY.encode(), wasm.MEMORY)
-            shim = store.instantiate(parts.shim.address, [memory])
-            imports = [store.export(shim, name.encode(), wasm.FUNC) for name in parts.plan.imports]
-            self._instance = store.instantiate(parts.code.address, [*imports, memory])
-            self.guest = store.memory(memory)
+            shim = store.instantiate(parts.shim.address, memory, 1)
             self.shim = store.memory(store.export(shim, b"memory", wasm.MEMORY))
+            imports = [store.export(shim, name.encode(), wasm.FUNC) for name in parts.plan.imports]
+            memory = store.export(owner, MEMORY.encode(), wasm.MEMORY)  # once more, behind the functions: split() imports it last
+            self._instance = store.instantiate(parts.code.address, imports[0] if imports else memory, len(imports) + 1)
+            self.guest = store.memory(memory)
             self._u32, self._u64 = self.shim.words(0, at.STATE_BYTES)
             self._env_end = at.FREE
             self._set_env(env)

@@ -79,11 +79,11 @@ class JsRuntime:
         return Image(self._engine.template(self._engine.compile(module)), size, state)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
-        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1)
+        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=4)
         try:
             owner = store.instantiate_pre(base.template.address)
             extern = store.export(owner, b"memory", wasm.MEMORY)
-            instance = store.instantiate(self._code.address, [extern])
+            instance = store.instantiate(self._code.address, extern, 1)
             return store, instance, store.memory(extern)
         except BaseException:
             store.close()
