@@ -11,11 +11,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from otelbridge.errors import WorkerCodeError
-from otelbridge.model.code import INHERIT, Limits, WorkerCode, check_worker_id
+from otelbridge.model.code import INHERIT, MAX_CODE_BYTES, MAX_ENV_BYTES, Limits, WorkerCode, check_worker_id
 from otelbridge.web.problem import Problem, bad_request
 from otelbridge.web.route import readable
 
-__all__ = ["MODULE_TYPES", "CodeBody", "checked_worker_id", "code_from_json", "code_from_module", "worker_code"]
+__all__ = ["CODE_BYTES", "MODULE_TYPES", "CodeBody", "checked_worker_id", "code_from_json", "code_from_module", "worker_code"]
 
 _MODULE_SCHEMA: Final = {
     "additionalProperties": {
@@ -36,6 +36,9 @@ _MODULE_SCHEMA: Final = {
         ]
     }
 }
+
+# What code of the largest size takes as JSON: binary modules as base64, and the env. Code may exceed server.max_body_bytes.
+CODE_BYTES: Final = MAX_CODE_BYTES * 4 // 3 + 2 * MAX_ENV_BYTES
 
 # Content types under which a body is one module.
 MODULE_TYPES: Final = {"application/javascript": "index.js", "text/javascript": "index.js", "application/wasm": "index.wasm"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote_from_bytes
 
 from aiohttp import web
 
@@ -69,8 +68,6 @@ def _split(target: str) -> tuple[str, str]:
     if end == len(PREFIX):
         raise not_found("The path names no worker: it should be /w/{workerId}/.")
     path = target[end:]
-    if not path.isascii():  # bytes that a client should have encoded; what they mean stays the same
-        path = quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe="%/:=&?~+!$,;'@()*[]-._#")
     return _worker_id(target[len(PREFIX) : end]), path if path.startswith("/") else "/" + path
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import re
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Sequence
 from email.utils import formatdate
@@ -92,17 +94,18 @@ async def stream(request: web.BaseRequest, status: int, headers: Sequence[Header
         if chunked:
             await _write(request, b"0\r\n\r\n")
     except BaseException:
-        _break(request, abort=not chunked)
+        _break(request, reset=not chunked)
         raise
     return sent(keep_alive=keep_alive)
 
 
-def _break(request: web.BaseRequest, *, abort: bool) -> None:
+def _break(request: web.BaseRequest, *, reset: bool) -> None:
     """End the connection so that the client sees a broken body. Without chunks only a reset tells it from a whole one."""
     transport = request.transport
     if transport is None:
         return
-    if abort:
+    if reset:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     else:
         transport.close()

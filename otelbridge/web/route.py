@@ -39,13 +39,9 @@ class Call(msgspec.Struct):
     params: dict[str, str]
     query: dict[str, Any]
 
-    async def body(self) -> bytes:
-        """The whole body. Problem 413 when it is larger than server.max_body_bytes."""
-        return await read_body(self.request, self.bridge.settings.server.max_body_bytes) or b""
-
-    async def json(self, kind: type[T]) -> T:
-        """The body, checked. Problem 400 when it is not JSON, 422 when it is something else than `kind`."""
-        return decode(await self.body(), kind)
+    async def body(self, at_least: int = 0) -> bytes:
+        """The whole body. Problem 413 when it is larger than server.max_body_bytes, and than `at_least`."""
+        return await read_body(self.request, max(self.bridge.settings.server.max_body_bytes, at_least)) or b""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +95,7 @@ class Router:
 def decoded(segment: str) -> str:
     """A path segment, percent-decoded. Problem 400 when that is not UTF-8."""
     try:
-        return unquote_to_bytes(segment.encode("utf-8", "surrogateescape")).decode() if "%" in segment or not segment.isascii() else segment
+        return unquote_to_bytes(segment).decode() if "%" in segment else segment
     except UnicodeDecodeError:
         raise bad_request("The path is not UTF-8 after percent-decoding.") from None
 

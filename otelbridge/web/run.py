@@ -12,10 +12,10 @@ from msgspec import Meta
 from otelbridge.errors import WorkerError
 from otelbridge.model.code import WorkerCode
 from otelbridge.model.http import Request, Response
-from otelbridge.web.code import CodeBody, checked_worker_id, worker_code
+from otelbridge.web.code import CODE_BYTES, CodeBody, checked_worker_id, worker_code
 from otelbridge.web.problem import clean, invalid
 from otelbridge.web.reply import Reply, json_reply
-from otelbridge.web.route import Call
+from otelbridge.web.route import Call, decode
 
 __all__ = ["RunBody", "RunResultBody", "error_members", "response_members", "run"]
 
@@ -81,7 +81,7 @@ class RunResultBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 async def run(call: Call) -> Reply:
     """POST /v1/run."""
-    body = await call.json(RunBody)
+    body = decode(await call.body(CODE_BYTES), RunBody)
     source = body.code
     code = WorkerCode(main_module="index.js", modules={"index.js": source}) if isinstance(source, str) else worker_code(source)
     worker_id = checked_worker_id(body.worker_id) if body.worker_id is not None else None

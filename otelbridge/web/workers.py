@@ -10,7 +10,7 @@ from otelbridge.errors import WorkerLoadError, WorkerNotFoundError
 from otelbridge.loader.registry import Registered
 from otelbridge.model.code import Limits, WorkerCode
 from otelbridge.model.record import rfc3339
-from otelbridge.web.code import MODULE_TYPES, checked_worker_id, code_from_json, code_from_module
+from otelbridge.web.code import CODE_BYTES, MODULE_TYPES, checked_worker_id, code_from_json, code_from_module
 from otelbridge.web.problem import Problem, startup_problem
 from otelbridge.web.reply import Reply, json_reply
 from otelbridge.web.route import Call
@@ -79,9 +79,9 @@ async def delete_worker(call: Call) -> Reply:
 async def _code(call: Call) -> WorkerCode:
     media_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in MODULE_TYPES:
-        return code_from_module(media_type, await call.body())
+        return code_from_module(media_type, await call.body(CODE_BYTES))
     if media_type in ("", "application/json"):
-        return code_from_json(await call.body())
+        return code_from_json(await call.body(CODE_BYTES))
     detail = f"Send application/json (WorkerCode), or one module as {', '.join(MODULE_TYPES)}; not {media_type:.100}."
     raise Problem(415, "unsupported-media-type", "Unsupported media type", detail)
 
