@@ -124,17 +124,24 @@ def image(memory: bytes) -> bytes:
     """A module that exports `memory` with this content. Its size must be whole pages of 64 KiB."""
     segments = []
     begin: int | None = None
-    zero = bytes(_SPARSE)
-    for at in range(0, len(memory), _SPARSE):
-        if memory[at : at + _SPARSE] == zero:
-            if begin is not None:
-                segments.append((begin, memory[begin:at]))
-                begin = None
-        elif begin is None:
-            begin = at
+    for start in range(0, len(memory), binary.PAGE):
+        block = memory[start : start + binary.PAGE]
+        # most of a memory is zero: one comparison of 64 KiB instead of sixteen of 4
+        step = binary.PAGE if block == _ZERO_BLOCK else _SPARSE
+        for at in range(start, start + binary.PAGE, step):
+            if step == binary.PAGE or memory[at : at + _SPARSE] == _ZERO:
+                if begin is not None:
+                    segments.append((begin, memory[begin:at]))
+                    begin = None
+            elif begin is None:
+                begin = at
     if begin is not None:
         segments.append((begin, memory[begin:]))
     return _image_module(Limits(len(memory) // binary.PAGE, None), segments)
+
+
+_ZERO = bytes(_SPARSE)
+_ZERO_BLOCK = bytes(binary.PAGE)
 
 
 def _image_module(limits: Limits, segments: list[tuple[int, bytes]]) -> bytes:

@@ -11,7 +11,7 @@ from otelbridge.sandbox.engine import Engine, Template
 from otelbridge.sandbox.image import Split
 from otelbridge.sandbox.javascript.instance import JsInstance
 from otelbridge.sandbox.stop import Meter, Stop
-from otelbridge.sandbox.store import Memory, Store
+from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
 
 __all__ = ["ENGINE", "Image", "JsRuntime"]
@@ -56,10 +56,21 @@ class JsRuntime:
         except Malformed as e:
             raise SandboxError(f"The JavaScript engine {path} is damaged: {e}.") from None
         self._code = engine.code(engine.compile_cached("javascript", parts.code))
-        self._base = self._boot(parts)
+        self._base = self._stored(code) or self._boot(parts, code)
 
-    def _boot(self, parts: Split) -> Image:
-        """Run the prelude. This happens at every start: it takes milliseconds, and a stored image would have to be trusted."""
+    def _stored(self, code: bytes) -> Image | None:
+        """The base image that an earlier start left in the cache: 10 ms instead of 200 for running the prelude."""
+        entry = self._engine.cache.get(self._engine.key("javascript image", code))
+        if entry is None:
+            return None
+        try:
+            module = self._engine.load(entry.files["image"])
+        except Failure:
+            return None
+        return Image(self._engine.template(module), int(entry.meta["size"]), int(entry.meta["state"]))
+
+    def _boot(self, parts: Split, code: bytes) -> Image:
+        """Run the prelude once and keep the memory it leaves."""
         first = self._image(parts.image, parts.limits.minimum * binary.PAGE, 0)
         store, instance, view = self._open(first, self._engine.max_memory_bytes)
         try:
@@ -69,17 +80,21 @@ class JsRuntime:
             if store.call_now(store.function(instance, b"ob_init"), (), 1, guest, meter):
                 words, _ = view.words(state, 32)
                 raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
-            return self._image(image.image(view.read(0, view.size)), view.size, state)
-        except (Trap, Failure, Stop) as e:
+            size = view.size
+            module = self._engine.compile(image.image(view.read(0, size)))
+        except (Trap, Failure, Stop, OutOfBounds) as e:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
             store.close()
+        meta = {"size": str(size), "state": str(state)}
+        self._engine.cache.put(self._engine.key("javascript image", code), meta, {"image": bytes(module.serialize())})
+        return Image(self._engine.template(module), size, state)
 
     def _image(self, module: bytes, size: int, state: int) -> Image:
         return Image(self._engine.template(self._engine.compile(module)), size, state)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
-        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=4)
+        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=6)
         try:
             owner = store.instantiate_pre(base.template.address)
             extern = store.export(owner, b"memory", wasm.MEMORY)
