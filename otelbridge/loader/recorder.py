@@ -88,7 +88,7 @@ class Recorder:
         self.number += 1
         self._sequence += count
         # entries() gives out at most one nanosecond per entry beyond the part's own time.
-        self._floor_ns = max(now, self._floor_ns + count) + 1
+        self._floor_ns = now + count + 1
         if self._write is not None:
             self._write(part)
         if self.keep:
