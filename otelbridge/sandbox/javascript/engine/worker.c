@@ -109,6 +109,7 @@ enum { DEBUG, LOG_, INFO, WARN, ERROR };
 #define OTHER_BUDGET 131072   /* spans and diagnostics events */
 #define RESERVE 65536         /* the exception that ends an invocation, and the warnings about limits */
 #define CUT_LINE 4096         /* what is kept of a line too long for the rest of the budget */
+#define CUT_ROOM (LINE_COST + 2 * CUT_LINE + 8) /* what that costs at most: escapes double it */
 
 #define span ob_span /* the number of the worker's span that runs now, 0 for none; kept across await by engine/patches.py */
 static uint32_t log_left, exception_left, other_left, log_full, exception_full;
@@ -162,15 +163,18 @@ static int ring_put(int kind, int level, uint32_t in_span, const char *a, size_t
 
 /* ------------------------------------------------------------------------------------------------ JSON building */
 
+/* `limit`, unless 0: what comes when the text is that long is only counted, in `lost`. Nobody keeps the whole of a giant
+ * log line, and the copies on the way to it would end a worker at its memory limit. */
 typedef struct {
   char *p;
-  size_t n, cap;
+  size_t n, cap, limit, lost;
 } Text;
 
 static void text_room(Text *t, size_t more) {
-  if (t->n + more <= t->cap) return;
-  size_t cap = (t->n + more) * 2;
-  char *p = realloc(t->p, cap);
+  if (more <= t->cap - t->n) return;
+  uint64_t cap = (uint64_t)t->n + more; /* 64 bits: a sum that wraps around would give less room than is written */
+  cap += cap / 2;
+  char *p = cap < INT32_MAX ? realloc(t->p, cap) : NULL;
   if (!p) {
     S.flags |= FLAG_OUT_OF_MEMORY;
     __builtin_trap();
@@ -178,7 +182,13 @@ static void text_room(Text *t, size_t more) {
   t->p = p;
   t->cap = cap;
 }
+static int text_full(Text *t, size_t n) {
+  if (!t->limit || t->n < t->limit) return 0;
+  t->lost += n;
+  return 1;
+}
 static void text_add(Text *t, const char *s, size_t n) {
+  if (text_full(t, n)) return;
   text_room(t, n);
   memcpy(t->p + t->n, s, n);
   t->n += n;
@@ -189,29 +199,35 @@ static void text_char(Text *t, char c) { text_add(t, &c, 1); }
  * because nothing behind the sandbox can carry them. */
 static void text_string(Text *t, const char *s, size_t n) {
   static const char hex[] = "0123456789abcdef";
-  text_room(t, n * 6 + 2);
-  char *p = t->p + t->n;
-  *p++ = '"';
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = s[i];
-    if (c == '"' || c == '\\') {
-      *p++ = '\\';
-      *p++ = c;
-    } else if (c < 32) {
-      memcpy(p, "\\u00", 4);
-      p[4] = hex[c >> 4];
-      p[5] = hex[c & 15];
-      p += 6;
-    } else if (c == 0xED && i + 2 < n && (unsigned char)s[i + 1] >= 0xA0) {
-      memcpy(p, "\xEF\xBF\xBD", 3);
-      p += 3;
-      i += 2;
-    } else {
-      *p++ = c;
+  enum { STRETCH = 4096 }; /* room for six times the text at once would be a memory bomb of our own */
+  text_char(t, '"');
+  for (size_t i = 0, end; i < n; i = end) {
+    if (text_full(t, n - i)) return;
+    end = n - i > STRETCH ? i + STRETCH : n;
+    text_room(t, (end - i) * 6);
+    char *p = t->p + t->n;
+    for (; i < end; i++) {
+      unsigned char c = s[i];
+      if (c == '"' || c == '\\') {
+        *p++ = '\\';
+        *p++ = c;
+      } else if (c < 32) {
+        memcpy(p, "\\u00", 4);
+        p[4] = hex[c >> 4];
+        p[5] = hex[c & 15];
+        p += 6;
+      } else if (c == 0xED && i + 2 < n && (unsigned char)s[i + 1] >= 0xA0) {
+        memcpy(p, "\xEF\xBF\xBD", 3);
+        p += 3;
+        i += 2;
+      } else {
+        *p++ = c;
+      }
     }
+    end = i; /* a surrogate may reach over the stretch's end */
+    t->n = p - t->p;
   }
-  *p++ = '"';
-  t->n = p - t->p;
+  text_char(t, '"');
 }
 static int text_value(JSContext *c, Text *t, JSValueConst v) { /* String(v) as a JSON string; 0 when that throws */
   size_t n;
@@ -342,7 +358,7 @@ static void text_error(JSContext *c, Text *t, JSValueConst e) {
     JS_FreeValue(c, v);
     if (!s) goto failed;
     if (i == 2) {
-      Text frames = {0};
+      Text frames = {.limit = t->limit};
       worker_frames(s, n, &frames);
       text_string(t, frames.p ? frames.p : "", frames.n);
       free(frames.p);
@@ -364,10 +380,31 @@ static void warn_once(const char *json, size_t n) {
   ring_put(LOG, WARN, span, json, n, NULL, 0);
 }
 
+/* The start of a line that does not fit, without its errorInfo, and a warning about it. */
+static void cut_line(int level, Text *line, size_t size) {
+  Text cut = {0};
+  char note[128];
+  size_t n = line->n;
+  if (n > CUT_LINE) {
+    n = CUT_LINE;
+    while (n && ((unsigned char)line->p[n] & 0xC0) == 0x80) n--;
+    text_char(&cut, '[');
+    text_string(&cut, line->p, n);
+    text_char(&cut, ']');
+  } else { /* only the errorInfo was too long */
+    text_add(&cut, line->p, n);
+  }
+  if (ring_put(LOG, level, span, cut.p, cut.n, NULL, 0)) log_left -= LINE_COST + cut.n;
+  free(cut.p);
+  S.dropped_bytes -= n;
+  warn_once(note, snprintf(note, sizeof note, "[\"Log line limit exceeded: a line of %u bytes was cut to %u.\"]",
+                           (unsigned)size, (unsigned)n));
+}
+
 /* The budget: a flood ends with one warning and the rest is counted; a single giant line is cut on its own, so that
  * what follows it is still recorded. */
 static void log_line(int level, Text *line, Text *info) {
-  size_t cost = LINE_COST + line->n + info->n;
+  size_t cost = LINE_COST + line->n + line->lost + info->n + info->lost;
   if (log_full) {
     S.dropped_logs++;
     S.dropped_bytes += cost;
@@ -378,20 +415,8 @@ static void log_line(int level, Text *line, Text *info) {
     return;
   }
   S.dropped_bytes += cost;
-  if (cost > S.log_budget / 4 && log_left > 2 * CUT_LINE) {
-    Text cut = {0};
-    char note[128];
-    size_t n = CUT_LINE;
-    while (n && ((unsigned char)line->p[n] & 0xC0) == 0x80) n--;
-    text_char(&cut, '[');
-    text_string(&cut, line->p, n);
-    text_char(&cut, ']');
-    ring_put(LOG, level, span, cut.p, cut.n, NULL, 0);
-    log_left -= LINE_COST + (cut.n < log_left ? cut.n : 0);
-    free(cut.p);
-    S.dropped_bytes -= n;
-    warn_once(note, snprintf(note, sizeof note, "[\"Log line limit exceeded: a line of %u bytes was cut to %u.\"]",
-                             (unsigned)line->n, (unsigned)n));
+  if (cost > S.log_budget / 4 && log_left > CUT_ROOM) {
+    cut_line(level, line, cost - LINE_COST);
     return;
   }
   S.dropped_logs++;
@@ -404,7 +429,8 @@ static JSValue js_console(JSContext *c, JSValueConst this_, int argc, JSValueCon
   static int depth; /* toJSON, toString and getters may log in their turn: they get a buffer of their own */
   Text inner = {0}, info = {0}, *line = depth++ ? &inner : &kept;
   int errors = 0;
-  line->n = 0;
+  line->n = line->lost = 0;
+  line->limit = info.limit = S.log_budget + CUT_LINE; /* more than ever fits, so that what is kept is whole */
   text_char(line, '[');
   for (int i = 0; i < argc; i++) {
     if (i) text_char(line, ',');
