@@ -861,9 +861,12 @@ static JSValue js_load_main(JSContext *c, JSValueConst this_, int argc, JSValueC
   JS_FreeCString(c, name);
   return p;
 }
-/* promiseState(p): 0 pending, 1 fulfilled, 2 rejected. */
-static JSValue js_promise_state(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
-  return JS_NewInt32(c, JS_PromiseState(c, argv[0]));
+/* then(promise, resolved, rejected): Promise.prototype.then without a promise of its own, as await does it. It asks
+ * nothing of the promise: a worker may have put its own class behind `constructor` or Symbol.species. */
+static JSValue js_then(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  JSValueConst none[2] = {JS_UNDEFINED, JS_UNDEFINED};
+  if (JS_PromiseState(c, argv[0]) == JS_PROMISE_NOT_A_PROMISE) return JS_ThrowTypeError(c, "not a promise");
+  return perform_promise_then(c, argv[0], argv + 1, none) ? JS_EXCEPTION : JS_UNDEFINED;
 }
 
 static void rejection(JSContext *c, JSValueConst promise, JSValueConst reason, bool handled, void *opaque) {
@@ -893,7 +896,7 @@ static const JSCFunctionListEntry natives[] = {
     JS_CFUNC_DEF("addValue", 2, js_add_value),
     JS_CFUNC_DEF("compileFunction", 2, js_compile_function),
     JS_CFUNC_DEF("loadMain", 1, js_load_main),
-    JS_CFUNC_DEF("promiseState", 1, js_promise_state),
+    JS_CFUNC_DEF("then", 3, js_then),
 };
 
 EXPORT("ob_state") void *ob_state(void) { return &S; }

@@ -33,6 +33,25 @@ function hostSend(message, blob) {
   native.send(hostStringify(message), blob);
 }
 
+/**
+ * Call one of two functions when a value, or what it promises, is there. Nothing of the worker's runs in between but its
+ * own `then`: Promise.prototype.then would ask Symbol.species for a class, which a worker may have replaced.
+ */
+function hostAfter(value, resolved, rejected) {
+  let promise;
+  try {
+    promise = hostResolve(value);
+  } catch (e) {
+    return rejected(e); // its `constructor` is a getter that throws
+  }
+  native.then(promise, resolved, rejected);
+}
+
+// A call site hands out the functions on the stack, and ours are among them. V8 gives none of strict code either.
+Error.prepareStackTrace = (_, sites) => sites;
+delete ObjectGetPrototypeOf(new Error().stack[0]).getFunction;
+Error.prepareStackTrace = undefined;
+
 let moduleScope = true;
 native.atModuleScope = () => moduleScope;
 
@@ -52,10 +71,12 @@ let lastOp = 0;
  * @returns {Promise<[any, Uint8Array|null]>} the host's value and its bytes
  */
 function hostOp(kind, args, blob) {
+  // An error should show where the worker asked, not where the answer came in; timers can't fail. Before anything else:
+  // it calls the worker's Error.prepareStackTrace.
+  const asked = kind === 'fetch' || kind === 'call' ? new Error() : undefined;
   const id = ++lastOp;
   const promise = new HostPromise((resolve, reject) => {
-    // An error should show where the worker asked, not where the answer came in; timers can't fail.
-    pendingOps[id] = hostList(resolve, reject, kind === 'fetch' || kind === 'call' ? new Error() : undefined);
+    pendingOps[id] = hostList(resolve, reject, asked);
   });
   pendingCount++;
   hostSetId(promise, id);
@@ -146,7 +167,7 @@ function textOfThrown(e) {
   if (typeof e !== 'object' || e === null) return hostString(e);
   const kind = native.classOf(e);
   if (kind !== 'Object') return '#<' + kind + '>';
-  const proto = Object.getPrototypeOf(e);
+  const proto = ObjectGetPrototypeOf(e);
   const maker = proto === null ? undefined : proto.constructor;
   return maker ? '#<' + hostString(maker.name) + '>' : '[object Object]';
 }
@@ -160,8 +181,11 @@ function describeThrown(e) {
     if (isErrorLike(e)) {
       const given = e.name;
       if (typeof given === 'string' && given !== '') name = cutText(given, 256);
-      message = e.message === undefined ? '' : hostString(e.message);
-      if (typeof e.stack === 'string' && e.stack !== '') stack = e.stack;
+      // Each is read once: a getter may answer differently the next time.
+      const text = e.message;
+      message = text === undefined ? '' : hostString(text);
+      const trace = e.stack;
+      if (typeof trace === 'string' && trace !== '') stack = trace;
     } else {
       message = textOfThrown(e);
     }

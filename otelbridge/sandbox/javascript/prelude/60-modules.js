@@ -87,7 +87,7 @@ function load(main, env) {
   } catch (e) {
     return loadFailed(e);
   }
-  hostThen(promise, loaded, loadFailed);
+  hostAfter(promise, loaded, loadFailed);
 }
 function loaded(namespace) {
   const keys = valueKeys(namespace);

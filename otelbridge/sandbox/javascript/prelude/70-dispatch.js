@@ -13,7 +13,7 @@ class ExecutionContext {
     const owner = this.#invocation;
     if (owner.ended) return;
     owner.waits++;
-    hostThen(hostResolve(promise), () => waited(owner), (e) => {
+    hostAfter(promise, () => waited(owner), (e) => {
       if (!owner.ended) reportException(e);
       waited(owner);
     });
@@ -51,6 +51,7 @@ function invoke(kind, entrypoint, props, detail, blob) {
     request: undefined, reader: undefined, batch: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
   });
   lastSpan = 0;
+  unhandledCount = 0; // what an earlier invocation left behind is not of this one
   owner.ctx = new ExecutionContext(owner, unpackValue(props));
   let result;
   if (kind === 'fetch' && entrypoint === null && !hostHas(mainExports, 'default')) {
@@ -64,7 +65,7 @@ function invoke(kind, entrypoint, props, detail, blob) {
   } catch (e) {
     return failed(owner, e);
   }
-  hostThen(hostResolve(result), (value) => answered(owner, value), (e) => failed(owner, e));
+  hostAfter(result, (value) => answered(owner, value), (e) => failed(owner, e));
 }
 
 function findEntrypoint(name, ctx) {
@@ -100,10 +101,17 @@ function startFetch(owner, target, detail, blob) {
 function startRpc(owner, target, detail) {
   const method = detail[0];
   const list = unpackValue(detail[1]);
-  const own = target instanceof WorkerEntrypoint ? undefined : hostHas(target, method);
-  const handler = method === 'constructor' || own === false || (own === undefined && hostHas(target, method)) ? undefined : target[method];
+  const handler = isCallable(target, method) ? target[method] : undefined;
   if (typeof handler !== 'function') throw new TypeError(`The RPC receiver does not implement the method "${method}".`);
-  return Reflect.apply(handler, target, list);
+  return ReflectApply(handler, target, list);
+}
+/** Callers reach the methods of the worker's classes, or the members of an object of handlers; nothing that these inherit. */
+function isCallable(target, method) {
+  if (!(target instanceof WorkerEntrypoint)) return hostHas(target, method);
+  if (method === 'constructor' || hostHas(target, method)) return false;
+  let proto = ObjectGetPrototypeOf(target);
+  while (proto !== null && proto !== WorkerEntrypoint.prototype && !hostHas(proto, method)) proto = ObjectGetPrototypeOf(proto);
+  return proto !== null && proto !== WorkerEntrypoint.prototype;
 }
 function startScheduled(owner, target, detail) {
   return callHandler(target, 'scheduled', { cron: detail[0], scheduledTime: detail[1], type: 'scheduled', noRetry() {} }, owner.ctx);
@@ -153,13 +161,13 @@ function respond(owner, response) {
   if (!isResponse(response)) throw new TypeError("Incorrect type for Promise: the Promise did not resolve to 'Response'.");
   const source = bodySource(response);
   const head = responseHead(response); // [status, statusText, headers]
-  owner.answered = true;
   if (source.kind === 'stream') {
-    owner.reader = source.stream.getReader();
+    owner.reader = StreamGetReader(source.stream);
+    owner.answered = true;
     native.respond(head[0], head[1], head[2], 2, false, undefined);
     return pump(owner);
   }
-  owner.bodyDone = true;
+  owner.answered = owner.bodyDone = true;
   const done = end(owner); // said in the same message: most invocations end with their response
   const body = source.kind === 'empty' ? undefined : source.kind === 'text' ? source.text : source.view;
   native.respond(head[0], head[1], head[2], body === undefined ? 0 : 1, done, body);
@@ -167,7 +175,7 @@ function respond(owner, response) {
 /** Send the next chunk of the body; the host asks for one at a time. */
 function pump(owner) {
   owner.awaitingPull = false;
-  hostThen(hostResolve(owner.reader.read()), (step) => {
+  hostAfter(ReaderRead(owner.reader), (step) => {
     if (owner.ended || owner.bodyDone) return;
     if (step.done) {
       hostSend(hostList('end'));
@@ -175,7 +183,7 @@ function pump(owner) {
       return finish(owner);
     }
     const chunk = step.value;
-    if (!ArrayBuffer.isView(chunk) && native.classOf(chunk) !== 'ArrayBuffer') {
+    if (!ArrayBufferIsView(chunk) && native.classOf(chunk) !== 'ArrayBuffer') {
       return broken(owner, new TypeError('This ReadableStream did not return bytes.'));
     }
     hostSend(hostList('body'), chunk);
@@ -199,16 +207,18 @@ function failed(owner, e) {
   owner.answered = owner.bodyDone = true;
   finish(owner);
 }
+let opsBefore = 0;
 /** The invocation ends with its response sent, its body read and nothing in waitUntil(). Whether it did now. */
 function end(owner) {
   if (owner.ended || !owner.answered || !owner.bodyDone || owner.waits > 0) return false;
   owner.ended = true;
   if (invocation !== owner) return false;
   invocation = undefined;
-  if (lastOp !== 0) {
+  // The numbers go on: an AbortController that outlives its invocation must not cancel an operation of the next one.
+  if (lastOp !== opsBefore) {
     clearAllTimers();
     dropOps();
-    lastOp = 0;
+    opsBefore = lastOp;
   }
   return true;
 }
@@ -220,7 +230,7 @@ function abandon(reason) {
   const owner = invocation;
   if (owner === undefined) return;
   if (owner.request !== undefined) signalAbort(owner.request.signal, new DOMException(reason, 'AbortError'));
-  if (owner.reader !== undefined && !owner.bodyDone) hostThen(hostResolve(owner.reader.cancel(reason)), undefined, () => {});
+  if (owner.reader !== undefined && !owner.bodyDone) hostAfter(ReaderCancel(owner.reader, reason), undefined, () => {});
   owner.awaitingPull = false;
   owner.answered = owner.bodyDone = true;
   finish(owner);
