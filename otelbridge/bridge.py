@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
 from otelbridge.loader.version import Runtimes
 from otelbridge.loader.worker import Entrypoint, Host, Worker
+from otelbridge.logs import Indexer, Store
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TraceItem
@@ -24,7 +26,7 @@ from otelbridge.otel.basic import BasicExporter
 from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
 from otelbridge.sessions import LogSession, SessionLogs
 from otelbridge.settings import Settings
-from otelbridge.spool import SpoolWriter
+from otelbridge.spool import SpoolReader, SpoolWriter
 from otelbridge.tail import BridgeTail, TailStage
 
 __all__ = ["Bridge", "RunResult", "Timing"]
@@ -60,9 +62,9 @@ class Bridge:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tail = BridgeTail()
-        self.store: Any = None
+        self.store: Store | None = None
         self.live: Any = None
-        self._ready = False
+        self._ready = self._started = False
         self._stack = contextlib.AsyncExitStack()
 
     # ------------------------------------------------------------------------------------------------- life
@@ -76,16 +78,41 @@ class Bridge:
         return self
 
     async def _start(self) -> None:
+        """What is started last is stopped first: workers before those who read what they leave behind."""
         data_dir = Path(self.settings.data_dir)
         data_dir.mkdir(parents=True, exist_ok=True)
-        spool = self.settings.spool
-        writer = SpoolWriter(data_dir / "spool" / "main", segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
-        self._stack.callback(writer.close)
+        writer = self._start_spool(data_dir)
         self.tail_stage = TailStage(spool=writer)
-        self.exporter = await self._stack.enter_async_context(BasicExporter(directory=data_dir / "spool" / "main", service=self.settings.service))
-        writer.subscribe(self.exporter.wake)
+        await self._start_store(data_dir, writer)
+        await self._start_export(data_dir, writer)
         await self._start_workers(data_dir)
-        self._ready = True
+        self._ready = self._started = True
+
+    def _start_spool(self, data_dir: Path) -> SpoolWriter:
+        spool = self.settings.spool
+        self._spool = data_dir / "spool" / "main"
+        writer = SpoolWriter(self._spool, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
+        self._stack.callback(writer.close)
+        return writer
+
+    async def _start_store(self, data_dir: Path, writer: SpoolWriter) -> None:
+        settings = self.settings.store
+        if not settings.enabled:
+            return
+        self.store = await self._stack.enter_async_context(
+            Store(
+                directory=data_dir / "store",
+                segment_records=settings.segment_records,
+                retention_seconds=settings.retention_seconds,
+                max_bytes=settings.max_bytes,
+            )
+        )
+        self._indexer = await self._stack.enter_async_context(Indexer(self.store, {"main": SpoolReader(self._spool, "store")}))
+        writer.subscribe(self._indexer.wake)
+
+    async def _start_export(self, data_dir: Path, writer: SpoolWriter) -> None:
+        self.exporter = await self._stack.enter_async_context(BasicExporter(directory=self._spool, service=self.settings.service))
+        writer.subscribe(self.exporter.wake)
 
     async def _start_workers(self, data_dir: Path) -> None:
         settings = self.settings
@@ -127,7 +154,12 @@ class Bridge:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop: running invocations end, tails run, records are flushed, all within the drain deadline."""
+        """Stop: running invocations end and tails run, for as long as server.drain_seconds; then telemetry is flushed."""
+        if self._ready or self._started:
+            self._ready = self._started = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.server.drain_seconds):
+                    await self.drain()
         await self._stack.aclose()
 
     def stopping(self) -> None:
@@ -150,7 +182,9 @@ class Bridge:
 
     async def worker_counters(self) -> dict[str, dict[str, Any]]:
         """What the store has counted, by worker id."""
-        return {} if self.store is None else await self.store.worker_counters()
+        if self.store is None:
+            return {}
+        return {c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()}
 
     async def drain(self) -> None:
         """Wait until running invocations have ended, every tail has run and every record is in the spool."""

@@ -11,7 +11,7 @@ import msgspec
 
 from otelbridge.logs.tokens import fold
 from otelbridge.model.part import Notice, Part, SpanClose, SpanOpen, SpoolItem, decode, entries
-from otelbridge.model.record import KINDS, Line, event_text, invocation_level, lines, split_url
+from otelbridge.model.record import KINDS, Line, clean_text, event_text, invocation_level, lines, split_url
 from otelbridge.model.ring import LEVELS
 from otelbridge.model.trace import DiagnosticsEvent, Event, FetchEvent, QueueEvent, RpcEvent
 from otelbridge.spool import Frame
@@ -44,7 +44,7 @@ class Entry(msgspec.Struct):
     item: SpoolItem
     rows: list[list[Any]]
     start: tuple[Any, ...] = ()  # of an invocation: trigger, method, origin, path, query, name, detail
-    end: tuple[Any, ...] | None = None  # end_ns, outcome, status, failed, cpu_ns, wall_ns, wall_bucket, memory_bytes, detail
+    end: tuple[Any, ...] | None = None  # end_ns, outcome, status, failed, cpu_ns, wall_ns, wall_bucket, memory_bytes, cold, detail
     spans: list[SpanOpen | SpanClose] = []
     diagnostics: list[DiagnosticsEvent] = []
 
@@ -99,7 +99,7 @@ def _entry(item: SpoolItem, names: dict[str, tuple[str, int]]) -> Entry:
     if end is not None:
         failed = invocation_level(end.outcome, end.status) == "error"
         times = (end.cpu_ns, end.wall_ns, bucket_of(end.wall_ns))
-        entry.end = (end.time_ns, end.outcome, end.status, failed, *times, end.memory_bytes, entry.start[-1])
+        entry.end = (end.time_ns, end.outcome, end.status, failed, *times, end.memory_bytes, end.cold_start is not None, entry.start[-1])
     return entry
 
 
@@ -135,10 +135,10 @@ def _start(part: Part) -> tuple[Any, ...]:
     detail: Any = [None, None, part.entrypoint, part.trace_flags, part.end]
     if isinstance(event, FetchEvent):
         detail[:2] = event.headers, event.client_ip
-        return (0, event.method, *split_url(event.url.replace("\0", "\ufffd")), None, _pack(detail))
+        return (0, event.method, *split_url(clean_text(event.url)), None, _pack(detail))
     detail[0] = _numbers(event)
     trigger = 1 if isinstance(event, RpcEvent) else 3 if isinstance(event, QueueEvent) else 2
-    return (trigger, None, None, None, None, event_text(event).replace("\0", "\ufffd"), _pack(detail))
+    return (trigger, None, None, None, None, clean_text(event_text(event)), _pack(detail))
 
 
 def _numbers(event: Event) -> int:

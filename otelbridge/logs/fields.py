@@ -13,7 +13,7 @@ import msgspec
 from otelbridge.model.record import KINDS, Record
 from otelbridge.model.ring import LEVELS
 
-__all__ = ["FIELDS", "LEVELS", "Field", "Value", "field_name", "lookup", "rank_of_level"]
+__all__ = ["FIELDS", "LEVELS", "Field", "Value", "field_name", "hex_of", "lookup", "rank_of_level"]
 
 Value = str | int | float | bool | None
 
@@ -33,7 +33,8 @@ class Field(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
 
 
-def _hex(column: str) -> str:
+def hex_of(column: str) -> str:
+    """An id as text, out of a column that holds it as bytes."""
     return f"CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE {column} END"
 
 
@@ -50,8 +51,8 @@ _ALL = (
     Field("text", "string", "record", "r.text", lambda r: r.text, "The rendered line."),
     Field("worker", "string", "worker", "w.worker_id", lambda r: r.worker_id, "Id of the worker."),
     Field("version", "string", "invocation", "v.version", lambda r: r.worker_version, "Version of the worker's code."),
-    Field("invocation", "string", "invocation", _hex("i.id"), lambda r: r.invocation_id, "Id of the invocation."),
-    Field("trace", "string", "invocation", _hex("i.trace_id"), lambda r: r.trace_id, "Id of the trace."),
+    Field("invocation", "string", "invocation", hex_of("i.id"), lambda r: r.invocation_id, "Id of the invocation."),
+    Field("trace", "string", "invocation", hex_of("i.trace_id"), lambda r: r.trace_id, "Id of the trace."),
     Field("outcome", "string", "invocation", "i.outcome", lambda r: r.outcome, "How the invocation ended."),
     Field("method", "string", "invocation", "i.method", lambda r: r.method, "HTTP method of the request."),
     Field("path", "string", "invocation", "i.path", lambda r: r.path, "Path of the request's URL."),

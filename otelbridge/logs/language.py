@@ -46,6 +46,7 @@ class Parsed(msgspec.Struct, frozen=True):
 
 def parse(text: str, now_ns: int) -> Parsed:
     """Read a query. QueryError with the column where it goes wrong."""
+    text = text.encode("utf-8", "replace").decode()  # lone surrogates, which no record has
     if len(text) > _MAX_LENGTH:
         raise QueryError(f"A query has at most {_MAX_LENGTH} characters.", _MAX_LENGTH + 1)
     parser = _Parser(text, now_ns)
@@ -204,7 +205,7 @@ class _Parser:
             self.at = comparison.end()
             return Test(name, False, _OPERATIONS[comparison[0]], (self.ordered(name, at),))
         value, quoted = self.value(start)
-        if FIELDS[name].type == "number" and (quoted or "*" not in value):
+        if FIELDS[name].type == "number" and (name != "status" or quoted or "*" not in value):
             if name == "status" and re.fullmatch("[1-5][xX][xX]", value):
                 return Test(name, False, "class", (Literal(value, int(value[0])),))
             number = literal(value)

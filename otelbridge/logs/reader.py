@@ -84,14 +84,19 @@ class Reader:
         self._timed_out = False
 
     def value(self, sql: str, parameters: Any = ()) -> Any:
-        """The first column of the first row; None when there is none. QueryError when the budget is used up."""
+        """The first column of the first row; None when there is none."""
+        row = self.row(sql, parameters)
+        return row[0] if row else None
+
+    def row(self, sql: str, parameters: Any = ()) -> tuple[Any, ...] | None:
+        """The first row, if there is one. QueryError when the budget is used up."""
         try:
-            row = self.connection.execute(sql, parameters).fetchone()
+            row: tuple[Any, ...] | None = self.connection.execute(sql, parameters).fetchone()
         except sqlite3.OperationalError as e:
             if self._timed_out or e.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise self._budget.error() from e
             raise
-        return row[0] if row else None
+        return row
 
     def json(self, sql: str, parameters: Any = ()) -> Any:
         """The same of a statement that yields one JSON value."""

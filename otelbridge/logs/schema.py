@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "SCHEMA", "SUMMARIES"]
+__all__ = ["END", "FORMAT", "MOVE_TOTAL", "SCHEMA", "SUMMARIES"]
 
 FORMAT = 1
 
@@ -20,7 +20,7 @@ SCHEMA = [
         trace_id NOT NULL, span_id NOT NULL, parent_span_id, start_ns INTEGER NOT NULL, trigger INTEGER NOT NULL,
         method TEXT, origin TEXT, path TEXT, query TEXT, name TEXT,
         end_ns INTEGER, outcome TEXT, status INTEGER, failed INTEGER, cpu_ns INTEGER, wall_ns INTEGER, wall_bucket INTEGER,
-        memory_bytes INTEGER, detail BLOB)""",
+        memory_bytes INTEGER, cold INTEGER, detail BLOB)""",
     "CREATE INDEX invocations_trace ON invocations (trace_id)",
     "CREATE INDEX invocations_start ON invocations (start_ns)",
     # `number` is the time in ns, made unique by adding `skew`: rows lie in order of time, and so does the index of words.
@@ -37,7 +37,8 @@ SCHEMA = [
         attributes TEXT, PRIMARY KEY (invocation, number)) WITHOUT ROWID""",
     """CREATE TABLE diagnostics (invocation INTEGER, sequence INTEGER, time_ns INTEGER, span INTEGER, channel TEXT, message TEXT,
         PRIMARY KEY (invocation, sequence)) WITHOUT ROWID""",
-    # The roll-up. Worker 0 is all of them, kept with every batch; the others are counted when the segment is closed.
+    # The roll-up. Worker 0 is all of them, kept with every batch; the others are counted when the segment is closed,
+    # and -1 is no worker.
     """CREATE TABLE volume (worker INTEGER, minute INTEGER, kind INTEGER, level INTEGER, count INTEGER NOT NULL,
         PRIMARY KEY (worker, minute, kind, level)) WITHOUT ROWID""",
     # Names of members of logged objects, for completion.
@@ -51,9 +52,19 @@ SCHEMA = [
 # What is counted once, when nothing more is added to a segment. Kept batch by batch it would cost 5 us per record with
 # many workers; counted at the end it costs less than 1.
 SUMMARIES = [
-    """INSERT OR REPLACE INTO volume SELECT worker, (number - skew) / 60000000000, kind, level, count(*) FROM records
-        WHERE worker IS NOT NULL GROUP BY 1, 2, 3, 4""",
-    """INSERT OR REPLACE INTO totals SELECT worker, ifnull(wall_bucket, -1), count(*), sum(failed), max(ifnull(end_ns, start_ns))
+    """INSERT OR REPLACE INTO volume SELECT ifnull(worker, -1), (number - skew) / 60000000000, kind, level, count(*) FROM records
+        GROUP BY 1, 2, 3, 4""",
+    """INSERT OR REPLACE INTO totals SELECT worker, ifnull(wall_bucket, -1), count(*), ifnull(sum(failed), 0), max(ifnull(end_ns, start_ns))
         FROM invocations WHERE home GROUP BY 1, 2""",
     "INSERT OR REPLACE INTO facts VALUES ('summed', 1)",
 ]
+
+# How an invocation ended; takes Entry.end and the id.
+END = (
+    "UPDATE invocations SET end_ns = ?, outcome = ?, status = ?, failed = ?, cpu_ns = ?, wall_ns = ?, wall_bucket = ?, "
+    "memory_bytes = ?, cold = ?, detail = ? WHERE id = ?"
+)
+
+# An invocation that ended after its segment was summed up moves to another row.
+MOVE_TOTAL = """INSERT INTO totals VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET invocations = invocations + excluded.invocations,
+    errors = errors + excluded.errors, last_ns = max(last_ns, excluded.last_ns)"""

@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from otelbridge.logs.reader import Budget, Reader, connect
-from otelbridge.logs.schema import FORMAT, SCHEMA, SUMMARIES
+from otelbridge.logs.schema import END, FORMAT, MOVE_TOTAL, SCHEMA, SUMMARIES
 
 __all__ = ["Segment", "list_segments"]
 
@@ -75,9 +76,33 @@ class Segment:
             self._writer = connection
         return self._writer
 
-    def checkpoint(self, *, truncate: bool = False) -> None:
-        """Move what the write-ahead log holds into the file, and sync both."""
-        self.writer().execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})").fetchall()
+    def checkpoint(self, *, rest: bool = False) -> bool:
+        """Move what the write-ahead log holds into the file, and sync both; whether that went through to the end.
+
+        A reader of an older state can stand in its way. `rest`: close the writer's connection then.
+        """
+        if self._writer is None:
+            return True
+        busy, logged, moved = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if rest:
+            self.rest()
+        return not busy and bool(logged == moved)
+
+    def end_invocation(self, key: bytes | str, end: tuple[Any, ...]) -> bool:
+        """Write how an invocation ended that has lines here; whether it began here. A second time changes nothing."""
+        connection = self.writer()
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            row = connection.execute("SELECT home, worker, end_ns FROM invocations WHERE id = ?", (key,)).fetchone()
+            if row is None:
+                return False
+            home, worker, end_ns = row
+            if end_ns is None:
+                connection.execute(END, (*end, key))
+                if home and self.summed:
+                    connection.execute(MOVE_TOTAL, (worker, -1, -1, 0, 0))
+                    connection.execute(MOVE_TOTAL, (worker, end[6], 1, end[3], end[0]))
+        return bool(home)
 
     def finish(self) -> None:
         """Nothing more will be added: count what is only counted now, and let go of the writer."""
@@ -88,7 +113,7 @@ class Segment:
                 connection.execute(statement)
             connection.execute("COMMIT")
             self.summed = True
-        self.checkpoint(truncate=True)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.rest()
 
     def rest(self) -> None:

@@ -14,7 +14,7 @@ from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.tokens import ascii_lower, has_phrase
 from otelbridge.model.record import Record
 
-__all__ = ["And", "Contains", "Literal", "Matches", "Not", "Or", "Test", "Tree", "Words", "like", "matches", "wildcards"]
+__all__ = ["And", "Contains", "Literal", "Matches", "Not", "Or", "Test", "Tree", "Words", "like", "matches", "test_known", "wildcards"]
 
 
 class And(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ def matches(tree: Tree, record: Record) -> bool:
     if tree.structured:
         return _test_member(lookup(record.fields, tree.field), tree)
     field = FIELDS[tree.field]
-    return _test_known(field.get(record), field, tree)
+    return test_known(field.get(record), field, tree)
 
 
 def contains(text: str, piece: str, match_case: bool) -> bool:
@@ -110,7 +110,8 @@ def contains(text: str, piece: str, match_case: bool) -> bool:
 # --------------------------------------------------------------------------------------------------------- conditions
 
 
-def _test_known(value: Value, field: Field, test: Test) -> bool:
+def test_known(value: Value, field: Field, test: Test) -> bool:
+    """Whether a value of a known field meets a condition on it."""
     operation = test.operation
     if value is None:
         return operation == "is_null"

@@ -11,148 +11,249 @@ from typing import Any
 import msgspec
 
 from otelbridge.logs.batch import Batch, Cursor, Entry
+from otelbridge.logs.numbers import unique_numbers
+from otelbridge.logs.schema import END
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.statements import insert
-from otelbridge.logs.trees import close_span, diagnostics_row, open_span
+from otelbridge.model.part import Notice, Part, SpanOpen
+from otelbridge.model.record import clean_json, clean_text
 
 __all__ = ["Writer", "pack_id"]
 
 _log = logging.getLogger("otelbridge.logs")
 
 _MINUTE_NS = 60_000_000_000
-_MAX_OPEN = 20_000
+_MAX_RUNNING = 20_000
 _MAX_NAMES = 10_000
 
 _INVOCATION = (
     "number, id, home, worker, version, trace_id, span_id, parent_span_id, start_ns, trigger, method, origin, path, query, name, "
-    "end_ns, outcome, status, failed, cpu_ns, wall_ns, wall_bucket, memory_bytes, detail"
-)
-_END = (
-    "UPDATE invocations SET end_ns = ?, outcome = ?, status = ?, failed = ?, cpu_ns = ?, wall_ns = ?, wall_bucket = ?, "
-    "memory_bytes = ?, detail = ? WHERE "
+    "end_ns, outcome, status, failed, cpu_ns, wall_ns, wall_bucket, memory_bytes, cold, detail"
 )
 _RECORD = "number, skew, kind, level, worker, invocation, sequence, span, text, layout, extra"
-_NO_END = (None,) * 8
+_NO_END = (None,) * 9
+
+def pack_id(value: str) -> bytes | str:
+    """An id as it is stored: lower-case hex as its bytes, anything else as it is."""
+    try:
+        raw = bytes.fromhex(value)
+    except ValueError:
+        return value
+    return raw if raw.hex() == value else value
+
+
+class _Rows(msgspec.Struct):
+    """What the entries of a batch add to each table."""
+
+    invocations: list[tuple[Any, ...]] = []
+    ends: list[tuple[Any, ...]] = []
+    opened: list[tuple[Any, ...]] = []
+    closed: list[tuple[Any, ...]] = []
+    diagnostics: list[tuple[Any, ...]] = []
+    records: list[tuple[int | None, int | None, list[Any]]] = []  # worker, invocation, Entry.rows
 
 
 class Writer:
-    """The state that goes with one segment. `older(id, start_ns, end)`: set the end of an invocation in older segments."""
+    """The state that goes with one segment. `end_older(id, start_ns, end)`: tell older segments how an invocation ended."""
 
-    def __init__(self, segment: Segment, *, older: Callable[[Any, int, tuple[Any, ...]], None]) -> None:
+    def __init__(self, segment: Segment, *, end_older: Callable[[bytes | str, int, tuple[Any, ...]], None]) -> None:
         self.segment = segment
-        self.connection = segment.writer()
-        self._older = older
-        self._forget()
+        self._db = segment.writer()
+        self._end_older = end_older
+        self._load()
 
-    def _forget(self) -> None:
-        """Read again what is kept of the file; after a transaction that failed."""
-        db = self.connection
+    def _load(self) -> None:
+        """Read again what is kept of the file; also after a transaction that failed."""
+        db = self._db
         self._workers: dict[str, int] = dict(db.execute("SELECT worker_id, number FROM workers").fetchall())
         self._versions: dict[str, int] = dict(db.execute("SELECT version, number FROM versions").fetchall())
-        self._names = {name for (name,) in db.execute("SELECT name FROM names").fetchall()}
-        self._next = db.execute("SELECT ifnull(max(number), 0) + 1 FROM invocations").fetchone()[0]
-        self._open: OrderedDict[Any, int] = OrderedDict()  # invocations that have not ended, by id
+        self._names: set[str] = {name for (name,) in db.execute("SELECT name FROM names").fetchall()}
+        self._next: int = db.execute("SELECT ifnull(max(number), 0) + 1 FROM invocations").fetchone()[0]
+        self._running: OrderedDict[bytes | str, tuple[int, bool]] = OrderedDict()  # by id: number, and whether home
 
     def cursors(self) -> dict[str, Cursor]:
         """How far each spool has been read."""
-        rows = self.connection.execute("SELECT spool, boot, segment, offset FROM cursors").fetchall()
+        rows = self._db.execute("SELECT spool, boot, segment, offset FROM cursors").fetchall()
         return {spool: Cursor(*place) for spool, *place in rows}
 
     def set_cursors(self, cursors: dict[str, Cursor]) -> None:
         """Take over the cursors of the segment before."""
-        with self.connection:
-            for spool, cursor in cursors.items():
-                self._save(spool, cursor)
+        self._db.execute("BEGIN IMMEDIATE")
+        for spool, cursor in cursors.items():
+            self._save_cursor(spool, cursor)
+        self._db.execute("COMMIT")
 
     def add(self, batch: Batch) -> int:
-        """Add a batch; returns how many items had to be left out because no row can be made of them.
+        """Add a batch; gives how many items had to be left out because no row can be made of them.
 
-        sqlite3.OperationalError when the disk is full or the like: nothing of the batch is in the store then.
+        Other errors of sqlite3, when the disk is full or the like, go through: nothing of the batch is in the store then.
         """
         try:
             self._transaction(batch, batch.entries)
-        except sqlite3.OperationalError:
-            self._forget()
-            raise
-        except (sqlite3.Error, ValueError, OverflowError) as e:
-            _log.warning("a batch can't be stored as a whole (%s: %s); trying its items one by one", type(e).__name__, e)
-            self._forget()
+        except _ITEM_FAULTS as e:
+            _log.warning("a batch can't be stored as a whole (%s: %s): trying its items one by one", type(e).__name__, e)
             return self._one_by_one(batch)
         return 0
 
     def _one_by_one(self, batch: Batch) -> int:
-        rejected = 0
+        """Exactly once, here too: the cursor moves with the last transaction, so a death on the way repeats the batch."""
+        good = []
         for entry in batch.entries:
             try:
-                self._transaction(msgspec.structs.replace(batch, cursor=None, names={}), [entry])
-            except sqlite3.OperationalError:
-                self._forget()
-                raise
-            except (sqlite3.Error, ValueError, OverflowError) as e:
+                self._transaction(None, [entry], commit=False)
+            except _ITEM_FAULTS as e:
                 _log.error("an item can't be stored and is left out: %s: %s", type(e).__name__, e)
-                self._forget()
-                rejected += 1
-        self._transaction(batch, [])
-        return rejected
+            else:
+                good.append(entry)
+        self._transaction(batch, good)
+        return len(batch.entries) - len(good)
 
     # ------------------------------------------------------------------------------------------------- one transaction
 
-    def _transaction(self, batch: Batch, entries: Sequence[Entry]) -> None:
-        db = self.connection
+    def _transaction(self, batch: Batch | None, entries: Sequence[Entry], *, commit: bool = True) -> None:
+        db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
-            rows = self._invocations(entries)
-            numbers = self._records(rows)
-            self._save_names(batch.names)
-            if batch.cursor is not None:
-                self._save(batch.spool, batch.cursor)
-            db.execute("COMMIT")
+            rows = _Rows()
+            for entry in entries:
+                self._collect(entry, rows)
+            self._write(rows)
+            numbers = self._write_records(rows)
+            if batch is not None:
+                self._save_names(batch.names)
+                if batch.cursor is not None:
+                    self._save_cursor(batch.spool, batch.cursor)
+            db.execute("COMMIT" if commit else "ROLLBACK")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+            self._load()
             raise
-        if numbers:
+        if not commit:
+            self._load()
+        elif numbers:
             segment = self.segment
             segment.records += len(numbers)
             segment.first = numbers[0] if segment.first is None else min(segment.first, numbers[0])
             segment.last = numbers[-1] if segment.last is None else max(segment.last, numbers[-1])
 
-    def _invocations(self, entries: Sequence[Entry]) -> list[list[Any]]:
-        """Write what is known of the invocations; gives the rows of all records, with worker and invocation added."""
-        new: list[tuple[Any, ...]] = []
-        ended: list[tuple[Any, ...]] = []
-        spans: list[tuple[Any, ...]] = []
-        closed: list[tuple[Any, ...]] = []
-        diagnostics: list[tuple[Any, ...]] = []
-        records: list[list[Any]] = []
-        for entry in entries:
-            item = entry.item
-            if not entry.start:
-                worker = self._worker(item.worker_id) if item.worker_id is not None else None
-                records += [[*row, worker, None] for row in entry.rows]
-                continue
-            key = pack_id(item.invocation_id)
-            number = self._find(key) if item.number else None
-            worker = self._worker(item.worker.worker_id)
-            if number is None:
-                number, self._next = self._next, self._next + 1
-                version = self._number(self._versions, "versions (number, version)", item.worker.version)
-                ids = (pack_id(item.trace_id), pack_id(item.span_id), item.parent_span_id and pack_id(item.parent_span_id))
-                head = (number, key, int(item.number == 0), worker, version, *ids, item.start_ns)
-                new.append((*head, *entry.start[:-1], *(entry.end[:-1] if entry.end else _NO_END), entry.start[-1]))
-                if entry.end is None:
-                    self._remember(key, number)
-                elif item.number:
-                    self._older(key, item.start_ns, entry.end)
-            elif entry.end is not None:
-                ended.append((*entry.end, number))
-                self._open.pop(key, None)
-                if number in self._continued:
-                    self._older(key, item.start_ns, entry.end)
-            for span in entry.spans:
-                (spans if hasattr(span, "name") else closed).append((open_span if hasattr(span, "name") else close_span)(number, span))
-            diagnostics += [diagnostics_row(number, one) for one in entry.diagnostics]
-            records += [[*row, worker, number] for row in entry.rows]
-        db = self.connection
-        insert(db, "invocations", _INVOCATION, new)
-        return records
+    def _collect(self, entry: Entry, rows: _Rows) -> None:
+        item = entry.item
+        if isinstance(item, Notice):
+            worker = None if item.worker_id is None else self._worker(item.worker_id)
+            rows.records += [(worker, None, row) for row in entry.rows]
+            return
+        worker = self._worker(item.worker.worker_id)
+        number = self._invocation(item, entry, worker, rows)
+        rows.records += [(worker, number, row) for row in entry.rows]
+        for span in entry.spans:
+            if isinstance(span, SpanOpen):
+                parent = span.parent if 0 <= span.parent < 1 << 32 else 0
+                rows.opened.append((number, span.number, parent, clean_text(span.name), span.time_ns))
+            else:
+                rows.closed.append((number, span.number, span.time_ns, clean_json(span.attributes)[1]))
+        for one in entry.diagnostics:
+            message = clean_json(one.message)[1]
+            rows.diagnostics.append((number, one.sequence, one.time_ns, one.span, clean_text(one.channel), message))
+
+    def _invocation(self, item: Part, entry: Entry, worker: int, rows: _Rows) -> int:
+        """The number of the part's invocation, whose row is added, or brought up to date by the part's end."""
+        key = pack_id(item.invocation_id)
+        found = self._find(key) if item.number else None
+        if found is None:
+            number, home = self._next, item.number == 0
+            self._next += 1
+            version = self._version(item.worker.version)
+            parent = None if item.parent_span_id is None else pack_id(item.parent_span_id)
+            head = (number, key, home, worker, version, pack_id(item.trace_id), pack_id(item.span_id), parent, item.start_ns)
+            end = _NO_END if entry.end is None else entry.end[:-1]
+            rows.invocations.append((*head, *entry.start[:-1], *end, entry.start[-1]))
+            if entry.end is None:
+                self._running[key] = (number, home)
+                if len(self._running) > _MAX_RUNNING:
+                    self._running.popitem(last=False)
+        else:
+            number, home = found
+            if entry.end is not None:
+                rows.ends.append((*entry.end, key))
+                self._running.pop(key, None)
+        if entry.end is not None and not home:
+            self._end_older(key, item.start_ns, entry.end)
+        return number
+
+    def _find(self, key: bytes | str) -> tuple[int, bool] | None:
+        found = self._running.get(key)
+        if found is None:
+            row = self._db.execute("SELECT number, home FROM invocations WHERE id = ?", (key,)).fetchone()
+            found = (row[0], bool(row[1])) if row else None
+        return found
+
+    def _worker(self, worker_id: str) -> int:
+        number = self._workers.get(worker_id)
+        if number is None:
+            number = self._workers[worker_id] = len(self._workers) + 1
+            self._db.execute("INSERT INTO workers VALUES (?, ?)", (number, worker_id))
+        return number
+
+    def _version(self, version: str) -> int:
+        number = self._versions.get(version)
+        if number is None:
+            number = self._versions[version] = len(self._versions) + 1
+            self._db.execute("INSERT INTO versions VALUES (?, ?)", (number, version))
+        return number
+
+    def _write(self, rows: _Rows) -> None:
+        db = self._db
+        insert(db, "invocations", _INVOCATION, rows.invocations)
+        db.executemany(END, rows.ends)
+        insert(db, "spans", "invocation, number, parent, name, start_ns", rows.opened, "ON CONFLICT DO NOTHING")
+        insert(db, "spans", "invocation, number, end_ns, attributes", rows.closed, _CLOSE)
+        insert(db, "diagnostics", "invocation, sequence, time_ns, span, channel, message", rows.diagnostics, "ON CONFLICT DO NOTHING")
+
+    def _write_records(self, rows: _Rows) -> list[int]:
+        rows.records.sort(key=lambda record: record[2][0])  # stable: a part's lines stay in order
+        numbers = unique_numbers(self._db, [row[0] for _, _, row in rows.records]) if rows.records else []
+        records: list[tuple[Any, ...]] = []
+        words: list[tuple[Any, ...]] = []
+        volume: Counter[tuple[int, int, int]] = Counter()
+        for number, (worker, invocation, row) in zip(numbers, rows.records, strict=True):
+            time, kind, level, sequence, span, text, layout, extra, search = row
+            records.append((number, number - time, kind, level, worker, invocation, sequence, span, text, layout, extra))
+            words.append((number, text if search is None else search, _tags(worker, level, kind)))
+            volume[(time // _MINUTE_NS, kind, level)] += 1
+        insert(self._db, "records", _RECORD, records)
+        insert(self._db, "words", "rowid, text, tags", words)
+        counts = [(0, *key, count) for key, count in volume.items()]
+        insert(self._db, "volume", "worker, minute, kind, level, count", counts, _COUNT)
+        return numbers
+
+    def _save_cursor(self, spool: str, cursor: Cursor) -> None:
+        place = (spool, cursor.boot, cursor.segment, cursor.offset)
+        self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", place)
+
+    def _save_names(self, names: dict[str, tuple[str, int]]) -> None:
+        room = _MAX_NAMES - len(self._names)
+        rows = []
+        for name, (kind, time_ns) in names.items():
+            if name not in self._names:
+                if room <= 0:  # a guest makes names up as it goes: what is there stays
+                    continue
+                room -= 1
+                self._names.add(name)
+            rows.append((clean_text(name), kind, time_ns))
+        insert(self._db, "names", "name, type, last_ns", rows, _NAME)
+
+
+# What one item can be to blame for; all else is wrong with the file or the disk.
+_ITEM_FAULTS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError, OverflowError)
+
+_CLOSE = "ON CONFLICT DO UPDATE SET end_ns = excluded.end_ns, attributes = excluded.attributes"
+_COUNT = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
+_NAME = "ON CONFLICT DO UPDATE SET type = excluded.type, last_ns = max(last_ns, excluded.last_ns)"
+
+
+def _tags(worker: int | None, level: int, kind: int) -> str:
+    tags = "" if worker is None else f"w{worker}"
+    if level >= 3:
+        tags += f" l{level}"
+    return f"{tags} k{kind}" if kind else tags

@@ -59,7 +59,7 @@ async def get_logs(call: Call) -> Reply:
 async def get_invocations(call: Call) -> Reply:
     """Invocations that match, newest first."""
     page = await _store(call).invocations(**call.query)
-    return json_reply({"invocations": page.logs, "nextCursor": page.next_cursor})
+    return json_reply({"invocations": page.invocations, "nextCursor": page.next_cursor})
 
 
 async def get_invocation(call: Call) -> Reply:

@@ -12,9 +12,9 @@ import tempfile
 import time
 from typing import Any
 
-from otelbridge import INHERIT, Bridge, Limits, Request, Response, Settings, TailWorker, WorkerCode
-
 from compare import body_of, plain
+
+from otelbridge import INHERIT, Bridge, Limits, Request, Response, Settings, TailWorker, WorkerCode
 
 BORING = {"content-length", "transfer-encoding", "connection", "date"}
 LIMIT_NAMES = {"cpuMs": "cpu_ms", "subRequests": "subrequests", "memoryMb": "memory_mb", "wallMs": "wall_ms"}
@@ -156,7 +156,7 @@ async def one_request(case: dict, entry, spec: dict) -> dict:
         else:
             try:
                 out = await asyncio.wait_for(go(), spec.get("timeout_ms", 10_000) / 1000)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 return {"left": True}
     except Exception as e:
         out = error_of(e)

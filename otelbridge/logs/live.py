@@ -1,0 +1,165 @@
+"""Live tail: what the spools gain, sent on to any number of subscribers as server-sent events.
+
+A slow subscriber never slows the others: its queue is bounded, and what didn't fit is announced where it is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from otelbridge.logs.events import Decoder, EventBatch, Places, batches_of, read_places, select
+from otelbridge.logs.subscription import Subscription
+from otelbridge.logs.tail_filter import TailFilter
+from otelbridge.logs.wake import Wake
+from otelbridge.spool import Position, SpoolReader
+
+__all__ = ["LiveTail"]
+
+_log = logging.getLogger("otelbridge.logs")
+
+_READ_BYTES = 256 << 10
+
+
+class _Found(msgspec.Struct):
+    """What one look into a spool gave: where it ended, its batches, and per filter what to send and how many events."""
+
+    places: dict[str, Position]
+    frames: int
+    batches: list[EventBatch]
+    selected: dict[TailFilter, tuple[bytes, int]]
+
+
+class LiveTail:
+    """Runs while in use: `async with LiveTail(spools={"main": directory}) as live: writer.subscribe(live.wake)`."""
+
+    def __init__(self, *, spools: Mapping[str, Path], poll_seconds: float = 0.05) -> None:
+        self._directories = dict(spools)
+        self._poll_seconds = poll_seconds
+        self._readers: dict[str, SpoolReader] = {}
+        self._places: dict[str, Position] = {}
+        self._decoder = Decoder()
+        self._subscribers: dict[TailFilter, set[Subscription]] = {}
+        self._wake: Wake | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._wake = Wake(asyncio.get_running_loop())
+        for name in self._directories:
+            await self._open(name, "newest")
+        self._task = asyncio.create_task(self._run(), name="live-tail")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all subscriptions. May be called twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for subscription in [one for some in self._subscribers.values() for one in some]:
+            subscription.end()
+        for reader in self._readers.values():
+            reader.close()
+
+    def wake(self) -> None:
+        """Something has been appended. For any thread, and cheap: see SpoolWriter.subscribe()."""
+        if self._wake is not None:
+            self._wake.ring()
+
+    async def add(self, name: str, directory: Path) -> None:
+        """Follow a further spool, from its beginning."""
+        self._directories[name] = directory
+        await self._open(name, "oldest")
+
+    @property
+    def subscribers(self) -> int:
+        """How many there are now."""
+        return sum(len(some) for some in self._subscribers.values())
+
+    def subscribe(self, wanted: TailFilter | None = None, after: str | None = None) -> Subscription:
+        """Begin to receive: what happens from now on, or what came after the event with the id `after`.
+
+        QueryError when `after` can't be read. Close the subscription, or use it as `async with`.
+        """
+        subscription = Subscription(self, wanted or TailFilter(), None if after is None else read_places(after))
+        if after is None:
+            self.attach(subscription)
+        return subscription
+
+    # ------------------------------------------------------------------------------------------------------ publishing
+
+    async def _run(self) -> None:
+        assert self._wake is not None
+        while True:
+            got = False
+            for name, reader in list(self._readers.items()):
+                try:
+                    found = await asyncio.to_thread(self._gather, name, reader, tuple(self._subscribers))
+                except OSError as e:
+                    _log.warning("the spool %s can't be read, will try again: %s", name, e)
+                    continue
+                self._send(found)
+                got = got or found.frames > 0
+            if not got:
+                await self._wake.wait(self._poll_seconds)
+
+    def _gather(self, name: str, reader: SpoolReader, filters: tuple[TailFilter, ...]) -> _Found:
+        """Read, decode and select, in a thread: a burst of lines keeps no one else waiting."""
+        frames = reader.read(_READ_BYTES)
+        places = dict(self._places)
+        if not filters:  # nobody looks: a few copies of bytes is all that it costs
+            return _Found(places | {name: reader.position}, len(frames), [], {})
+        batches = batches_of(self._decoder, name, frames, places)
+        places[name] = reader.position
+        return _Found(places, len(frames), batches, {wanted: select(batches, wanted) for wanted in filters})
+
+    def _send(self, found: _Found) -> None:
+        self._places = found.places
+        if not found.batches:
+            return
+        for wanted, subscribers in self._subscribers.items():
+            # A filter that came while the thread was busy may belong to somebody who has just caught up to here.
+            data, count = found.selected.get(wanted) or select(found.batches, wanted)
+            if count:
+                for subscription in subscribers:
+                    subscription.put(data, count)
+
+    # ----------------------------------------------------------------------------------------- used by subscriptions
+
+    def attach(self, subscription: Subscription) -> None:
+        """From now on it gets what is published."""
+        self._subscribers.setdefault(subscription.wanted, set()).add(subscription)
+
+    def detach(self, subscription: Subscription) -> None:
+        """It gets nothing more."""
+        some = self._subscribers.get(subscription.wanted)
+        if some is not None:
+            some.discard(subscription)
+            if not some:
+                del self._subscribers[subscription.wanted]
+
+    def places(self) -> Places:
+        """Up to where everything has been published."""
+        return self._places
+
+    async def reader(self, name: str, place: Position | None) -> SpoolReader:
+        """A reader for a subscriber that has to catch up; what it has no place for is read from the beginning."""
+        reader = await asyncio.to_thread(SpoolReader, self._directories[name], None)
+        if place is not None:
+            reader.seek(place)
+        return reader
+
+    async def _open(self, name: str, start: Literal["oldest", "newest"]) -> None:
+        reader = await asyncio.to_thread(SpoolReader, self._directories[name], None, start=start)
+        self._places[name] = reader.position
+        self._readers[name] = reader

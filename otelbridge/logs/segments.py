@@ -1,0 +1,176 @@
+"""All segments of a store and what happens to them over time: a new one begins, old ones go. The writer's thread only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from otelbridge.errors import StoreError
+from otelbridge.logs.batch import Batch, Cursor
+from otelbridge.logs.segment import Segment, list_segments
+from otelbridge.logs.writer import Writer
+
+__all__ = ["Segments"]
+
+_log = logging.getLogger("otelbridge.logs")
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_CHECKPOINT_BATCHES = 64
+
+
+class Segments:
+    """See the module's text. `all` may be read by any thread; it is replaced, never changed."""
+
+    def __init__(self, *, directory: Path, segment_records: int, retention_seconds: float, max_bytes: int) -> None:
+        self.directory = directory
+        self.all: tuple[Segment, ...] = ()
+        self.cursors: dict[str, Cursor] = {}  # of what is stored
+        self.durable: dict[str, Cursor] = {}  # of what a power cut can't take any more
+        self.rejected = 0  # items that could not be stored
+        self.damaged = 0  # files set aside
+        self.removed = 0  # records gone by age or size
+        self._segment_records = segment_records
+        self._retention_seconds = retention_seconds
+        self._max_bytes = max_bytes
+        self._since_checkpoint = 0
+        self._lock_fd = -1
+        self._writer: Writer | None = None
+
+    def open(self) -> None:
+        """Take the directory and open what is in it. StoreError when another process has it."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise StoreError(f"The log store in {self.directory} is in use by another process.") from e
+        except OSError as e:
+            raise StoreError(f"The log store in {self.directory} can't be opened: {e}.") from e
+        self.all = tuple(found for number in list_segments(self.directory) if (found := self._segment(number)) is not None)
+        for segment in self.all[:-1]:
+            if not segment.summed:
+                segment.finish()  # the process died before it came to that
+        if not self.all or self.all[-1].summed:
+            self._begin()
+        else:
+            self._write_to(self.all[-1])
+
+    def close(self) -> None:
+        """Make all that is stored durable and let go. May be called twice."""
+        if self._writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self.checkpoint()
+        self._writer = None
+        for segment in self.all:
+            segment.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    # --------------------------------------------------------------------------------------------------------- adding
+
+    def add(self, batch: Batch) -> None:
+        """Store a batch. Errors of sqlite3 go through, nothing of the batch is stored then: try again later."""
+        assert self._writer is not None
+        try:
+            rejected = self._writer.add(batch)
+        except sqlite3.DatabaseError as e:
+            if getattr(e, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+                raise
+            self._set_aside(self._writer.segment, e)
+            rejected = self._writer.add(batch)
+        self.rejected += rejected + batch.damaged
+        if batch.cursor is not None:
+            self.cursors[batch.spool] = batch.cursor
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= _CHECKPOINT_BATCHES:
+            self.checkpoint()
+        if self._is_full(self._writer.segment):
+            self._begin()
+            self.retire()
+
+    def checkpoint(self) -> None:
+        """Move what was added into the files for good."""
+        cursors = dict(self.cursors)
+        done = [segment.checkpoint(rest=self._writer is None or segment is not self._writer.segment) for segment in self.all]
+        self._since_checkpoint = 0
+        if all(done):
+            self.durable = cursors
+
+    def retire(self) -> None:
+        """Remove the segments that are too old, and the oldest while all are too large together."""
+        oldest_ns = int((time.time() - self._retention_seconds) * 1e9)
+        sizes = {segment: segment.bytes() for segment in self.all}
+        for segment in self.all[:-1]:
+            if (segment.last or 0) < oldest_ns or sum(sizes.values()) > self._max_bytes:
+                del sizes[segment]
+                self.removed += segment.records
+                self.all = tuple(sizes)
+                segment.remove()
+        active = self.all[-1]
+        if active.records and time.time() - active.created > self._retention_seconds / 8:
+            self._begin()  # so that retention by age comes to it too
+
+    def _is_full(self, segment: Segment) -> bool:
+        # The size is looked at now and then only; it costs three calls of stat().
+        too_large = self._since_checkpoint == 0 and segment.bytes() > self._max_bytes // 8
+        return segment.records >= self._segment_records or too_large
+
+    def _begin(self) -> None:
+        """Begin a new segment, and close the one that was filled."""
+        before = self.all[-1] if self.all else None
+        segment = Segment(self.directory, before.number + 1 if before is not None else 1)
+        self.all = (*self.all, segment)
+        self._write_to(segment)
+        if before is not None and not before.summed:
+            before.finish()
+
+    def _write_to(self, segment: Segment) -> None:
+        writer = Writer(segment, end_older=self._end_older)
+        self.cursors = writer.cursors() | self.cursors
+        writer.set_cursors(self.cursors)
+        self._writer = writer
+
+    def _end_older(self, key: bytes | str, start_ns: int, end: tuple[Any, ...]) -> None:
+        """Tell the segment in which an invocation began, and those between, how it ended."""
+        assert self._writer is not None
+        for segment in reversed(self.all):
+            if segment is self._writer.segment:
+                continue
+            if segment.last is not None and segment.last < start_ns:
+                break
+            if segment.end_invocation(key, end):
+                break
+
+    # --------------------------------------------------------------------------------------------------------- damage
+
+    def _segment(self, number: int) -> Segment | None:
+        try:
+            return Segment(self.directory, number)
+        except sqlite3.DatabaseError as e:
+            if isinstance(e, sqlite3.OperationalError):
+                raise StoreError(f"The log store in {self.directory} can't be opened: {e}.") from e
+            self._rename(self.directory / f"{number:08d}.db", e)
+            return None
+
+    def _set_aside(self, segment: Segment, error: Exception) -> None:
+        """Go on without a file that is damaged. What is in it is not deleted, but not found any more either."""
+        self.all = tuple(one for one in self.all if one is not segment)
+        segment.close()
+        self._rename(segment.path, error)
+        new = Segment(self.directory, segment.number + 1)
+        self.all = (*self.all, new)
+        self._write_to(new)
+
+    def _rename(self, path: Path, error: Exception) -> None:
+        _log.error("%s is damaged (%s) and set aside as %s.damaged", path, error, path.name)
+        self.damaged += 1
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}{suffix}", f"{path}.damaged{suffix}")
