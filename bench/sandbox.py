@@ -20,7 +20,10 @@ from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime, Meter, Stop, wasm
 MIB = 1 << 20
 SECOND = 1_000_000_000
 EMPTY = b"""export default { fetch() { return new Response("hi") } }"""
-LOGS = b"""export default { fetch(request) { for (let i = 0; i < 1000; i++) console.log("a line of about a hundred bytes, with a number in it", i, "and a tail"); return new Response("hi") } }"""
+LOGS = b"""export default { fetch() {
+  for (let i = 0; i < 1000; i++) console.log("a line of about a hundred bytes, with a number in it", i, "and a tail");
+  return new Response("hi")
+} }"""
 FIB = b"""function fib(n) { return n < 2 ? n : fib(n - 1) + fib(n - 2) }
 export default { fetch() { return new Response(String(fib(27))) } }"""
 REQUEST = frame(["invoke", "fetch", None, None, ["GET", "http://w/", [], None, {}]])

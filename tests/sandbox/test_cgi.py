@@ -51,7 +51,15 @@ async def test_body_goes_through(start: Start) -> None:
 async def test_variables(start: Start) -> None:
     """A request is the CGI's meta-variables beside the worker's own environment, which can't replace them."""
     guest = await start(command(ENVIRONMENT), env={"MINE": "1", "REQUEST_METHOD": "FORGED"})
-    headers = [("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/x"), ("Proxy", "evil"), ("a_b", "c"), ("cookie", "a=1"), ("cookie", "b=2")]
+    headers = [
+        ("X-A", "1"),
+        ("x-a", "2"),
+        ("Content-Type", "text/x"),
+        ("Proxy", "evil"),
+        ("a_b", "c"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+    ]
     _, _, body = await guest.fetch("PUT", "https://example.com:8443/a%20b/c?x=1&y", headers, b"123", Meter(SECOND))
     env = dict(item.split("=", 1) for item in body.decode().split("\0") if item)
     assert env == {
@@ -97,7 +105,17 @@ def test_responses(output: bytes, expected: object) -> None:
 
 @pytest.mark.parametrize(
     "output",
-    [b"", b"Content-Type: text/plain", b"<html>\n\n", b"Status: abc\n\n", b"Status: 99\n\n", b"Status: 700\n\n", b"a b: c\n\n", b"\xff: c\n\n", b"a: b\rc\n\n"],
+    [
+        b"",
+        b"Content-Type: text/plain",
+        b"<html>\n\n",
+        b"Status: abc\n\n",
+        b"Status: 99\n\n",
+        b"Status: 700\n\n",
+        b"a b: c\n\n",
+        b"\xff: c\n\n",
+        b"a: b\rc\n\n",
+    ],
 )
 async def test_responses_that_are_none(start: Start, output: bytes) -> None:
     """Output that is no CGI response is a TypeError that says why."""

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.sandbox.guests import SECOND, Build, Start, fetch, lines, text, wasi, worker
 
 from otelbridge.errors import WorkerCodeError
 from otelbridge.model import ring
 from otelbridge.sandbox import Engine, Meter, Stop
+from tests.sandbox.guests import SECOND, Build, Start, fetch, lines, text, wasi, worker
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "guests"
 ECHO = worker(

@@ -155,7 +155,9 @@ async def test_wasi_errors(start: Start, call: str, code: int) -> None:
         + wasi("clock_time_get", "i32 i64 i32")
         + wasi("sock_shutdown", "i32 i32")
     )
-    guest = await start(worker(f"(i32.store (i32.const 64) {call}) (call $log (i32.const 1) (i32.const 64) (i32.const 4))", imports=imports))
+    guest = await start(
+        worker(f"(i32.store (i32.const 64) {call}) (call $log (i32.const 1) (i32.const 64) (i32.const 4))", imports=imports)
+    )
     await fetch(guest)
     assert next(ring.walk(guest.read_ring())).payload == code.to_bytes(4, "little")
 
@@ -185,7 +187,7 @@ async def test_giant_line(start: Start) -> None:
     """A line of more than 64 KiB is cut on its own, between two characters, and the lines after it are recorded."""
     source = worker(
         "(memory.fill (i32.const 4096) (i32.const 120) (i32.const 100000))"
-        '(i32.store16 (i32.const 69631) (i32.const 0xbcc3))'
+        "(i32.store16 (i32.const 69631) (i32.const 0xbcc3))"
         "(call $log (i32.const 1) (i32.const 4096) (i32.const 100000))" + HELLO,
         memory='(memory (export "memory") 4)',
     )

@@ -95,6 +95,9 @@ class JsInstance:
             if status > 1:
                 raise Stop("internalError", "Error", f"the engine failed with status {status - (1 << 32)}")
             return self._memory.read(words[_OUT_PTR], words[_OUT_LEN])
+        except Stop:
+            self._store.dead = True
+            raise
         except Trap as trap:
             raise from_trap(trap, out_of_memory=bool(words[_FLAGS] & _OUT_OF_MEMORY)) from None
         except Failure as failure:

@@ -1,0 +1,89 @@
+"""The cache of compiled modules: only what was stored comes back, whatever happens to the files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from otelbridge.errors import SandboxError
+from otelbridge.sandbox.cache import Cache
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """What was put is got, by this cache and by another one of the same directory."""
+    cache = Cache(tmp_path / "c")
+    assert cache.get("k") is None
+    assert cache.put("k", {"a": "b"}, {"x": b"1", "y": b"2" * 1000}) is not None
+    entry = Cache(tmp_path / "c").get("k")
+    assert entry is not None
+    assert entry.meta == {"a": "b"}
+    assert {name: path.read_bytes() for name, path in entry.files.items()} == {"x": b"1", "y": b"2" * 1000}
+
+
+def test_private(tmp_path: Path) -> None:
+    """The directory is its owner's alone, also when it was there before."""
+    (tmp_path / "c").mkdir(mode=0o755)
+    Cache(tmp_path / "c")
+    assert os.stat(tmp_path / "c").st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "sheet", "no sheet", "no file"])
+def test_damage(tmp_path: Path, damage: str) -> None:
+    """A damaged entry is gone: loading flipped bytes would abort the process."""
+    cache = Cache(tmp_path / "c")
+    cache.put("k", {}, {"x": bytes(range(256))})
+    file, sheet = tmp_path / "c" / "k" / "x", tmp_path / "c" / "k" / "entry.json"
+    data = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    elif damage == "cut":
+        file.write_bytes(data[:-1])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "sheet":
+        sheet.write_text("{")
+    else:
+        (sheet if damage == "no sheet" else file).unlink()
+    assert cache.get("k") is None
+    assert not (tmp_path / "c" / "k").exists()
+    assert cache.put("k", {}, {"x": data}) is not None
+
+
+def test_bounded(tmp_path: Path) -> None:
+    """Beyond its bound the cache removes what was used longest ago."""
+    cache = Cache(tmp_path / "c", max_bytes=3000)
+    for i, key in enumerate("abc"):
+        cache.put(key, {}, {"x": bytes(900)})
+        os.utime(tmp_path / "c" / key, (i, i))
+    assert cache.get("a") is not None  # used now
+    cache.put("d", {}, {"x": bytes(900)})
+    assert [key for key in "abcd" if (tmp_path / "c" / key).exists()] == ["a", "c", "d"]
+
+
+def test_not_a_directory(tmp_path: Path) -> None:
+    """A file or a link in the place of the directory is refused."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SandboxError):
+        Cache(tmp_path / "file")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(SandboxError, match="not a directory of this user"):
+        Cache(tmp_path / "link")
+
+
+def test_disk_that_refuses(tmp_path: Path) -> None:
+    """When the entry can't be written the caller goes on without."""
+    cache = Cache(tmp_path / "c")
+    assert cache.put("k", {}, {"no/such": b"1"}) is None
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_drop(tmp_path: Path) -> None:
+    """A dropped entry is gone; dropping nothing is fine."""
+    cache = Cache(tmp_path / "c")
+    cache.put("k", {}, {"x": b"1"})
+    cache.drop("k")
+    cache.drop("k")
+    assert cache.get("k") is None

@@ -1,0 +1,126 @@
+"""Slices: short guests run at once, long ones share the loop, limits and cancellation hold anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from otelbridge.sandbox import Meter, Stop
+from tests.sandbox.guests import OK, SECOND, Start, fetch, worker
+
+# Counts to a number that takes some tens of milliseconds.
+BUSY = worker("(loop $l (local.set $j (i64.add (local.get $j) (i64.const 1))) (br_if $l (i64.lt_u (local.get $j) (i64.const 20000000))))")
+
+
+async def test_short_guest_needs_no_turn_of_the_loop(start: Start) -> None:
+    """A request that is done in its first slice returns without ever giving up the loop."""
+    guest = await start(worker())
+    turned: list[bool] = []
+    asyncio.get_running_loop().call_soon(turned.append, True)
+    for _ in range(5):  # a tick can cut any single slice short
+        assert (await fetch(guest))[0] == 200
+        if not turned:
+            return
+    pytest.fail("every request was interrupted")
+
+
+async def test_others_run_while_guests_compute(start: Start) -> None:
+    """Twenty busy guests that start in the same turn all finish, and the loop turns many times meanwhile."""
+    guests = [await start(BUSY) for _ in range(20)]
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counter = asyncio.create_task(count())
+    meters = [Meter(10 * SECOND) for _ in guests]
+    answers = await asyncio.gather(*(fetch(guest, meter=meter) for guest, meter in zip(guests, meters, strict=True)))
+    counter.cancel()
+    assert {body for _, _, body in answers} == {b"ok"}
+    slices = sum(meter.slices for meter in meters)
+    # Never two long slices in one turn: what follows the first slices of a turn is one slice a turn.
+    assert turns >= slices // 2
+    assert slices > 20
+
+
+async def test_slices_are_shared_in_turn(start: Start) -> None:
+    """Of two guests that never end, neither gets ahead of the other by more than some slices."""
+    endless = worker("(loop $l (br $l))")
+    meters = [Meter(50_000_000), Meter(50_000_000)]
+    guests = [await start(endless) for _ in meters]
+    results = await asyncio.gather(*(fetch(g, meter=m) for g, m in zip(guests, meters, strict=True)), return_exceptions=True)
+    assert [result.outcome for result in results if isinstance(result, Stop)] == ["exceededCpu"] * 2
+    assert all(50_000_000 < meter.cpu_ns < 500_000_000 for meter in meters)
+
+
+async def test_no_limit(start: Start) -> None:
+    """A meter without a limit only counts."""
+    meter = Meter()
+    await fetch(await start(BUSY), meter=meter)
+    assert meter.cpu_ns > 0
+    assert not meter.exhausted
+
+
+async def test_one_meter_for_several_calls(start: Start) -> None:
+    """The CPU limit is of the invocation: what alloc used up is not there for fetch."""
+    guest = await start(worker(alloc="(call $spin) (i32.const 32768)", more=SPIN))
+    meter = Meter(30_000_000)
+    outcome = ""
+    while not outcome:
+        try:
+            await fetch(guest, meter=meter)
+        except Stop as stop:
+            outcome = stop.outcome
+    assert outcome == "exceededCpu"
+
+
+SPIN = """(func $spin (local $j i64)
+  (loop $l (local.set $j (i64.add (local.get $j) (i64.const 1))) (br_if $l (i64.lt_u (local.get $j) (i64.const 5000000)))))"""
+
+
+async def test_cancelled_guests_leave_the_queue(start: Start) -> None:
+    """When busy guests are cancelled, those behind them in the queue go on and finish."""
+    doomed = [await start(worker("(loop $l (br $l))")) for _ in range(5)]
+    fine = await start(BUSY)
+    tasks = [asyncio.create_task(fetch(guest, meter=Meter())) for guest in doomed]
+    survivor = asyncio.create_task(fetch(fine, meter=Meter(10 * SECOND)))
+    await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    assert (await survivor)[2] == b"ok"
+    assert all(isinstance(result, asyncio.CancelledError) for result in await asyncio.gather(*tasks, return_exceptions=True))
+
+
+async def test_closing_a_guest_that_runs(start: Start) -> None:
+    """close() during a request waits for its end instead of pulling the memory away."""
+    guest = await start(BUSY)
+    task = asyncio.create_task(fetch(guest, meter=Meter(10 * SECOND)))
+    await asyncio.sleep(0)
+    guest.close()
+    result = (await asyncio.gather(task, return_exceptions=True))[0]
+    assert isinstance(result, tuple | Exception)
+    assert guest.dead
+
+
+async def test_busy_guest_refuses_a_second_request(start: Start) -> None:
+    """One invocation at a time per instance: a second one is refused, the first is not disturbed."""
+    guest = await start(BUSY)
+    first = asyncio.create_task(fetch(guest, meter=Meter(10 * SECOND)))
+    await asyncio.sleep(0)
+    if not first.done():
+        with pytest.raises(Exception, match="busy"):
+            await fetch(guest)
+    assert (await first)[2] == OK[OK.index("ok") :][:2].encode()
+
+
+async def test_wall_clock_from_outside(start: Start) -> None:
+    """A timeout around a request ends a guest that would compute for ever."""
+    guest = await start(worker("(loop $l (br $l))"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await fetch(guest, meter=Meter())
+    assert guest.dead
