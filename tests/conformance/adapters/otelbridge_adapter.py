@@ -2,6 +2,7 @@
 
 Where the API turns out different from what is assumed here, correct this file; lines marked ASSUMED are guesses.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -72,7 +73,8 @@ def tails_for(case: dict, calls: list, notes: list) -> list:
     props = {"workerId": case["worker_id"]}
     recorder = Recorder(props=props)
     return {
-        "none": [], "empty": [],
+        "none": [],
+        "empty": [],
         "two": [recorder, Recorder(props={**props, "second": True})],
         "throwing": [Throwing(props=props), recorder],
         "slow": [Slow(props=props), recorder],
@@ -101,7 +103,11 @@ def code_of(case: dict, tails: list) -> WorkerCode:
         modules={"index.js": case["source"], **case.get("modules", {})},
         compatibility_date=case.get("compatibilityDate", "2026-01-01"),
         compatibility_flags=case.get("compatibilityFlags", []),
-        env=env, global_outbound=outbound, tails=tails, **options)
+        env=env,
+        global_outbound=outbound,
+        tails=tails,
+        **options,
+    )
 
 
 def error_of(e: BaseException) -> dict:
