@@ -10,7 +10,7 @@ ENGINE_SOURCES := engine_build.py $(wildcard engine/*.py otelbridge/sandbox/java
 BUILD_READY := $(VENV)/.ready-build
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
-CODE := $(wildcard otelbridge engine tests bench examples engine_build.py hatch_build.py)
+CODE := $(wildcard otelbridge engine tests bench examples stack engine_build.py hatch_build.py)
 PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
