@@ -8,6 +8,7 @@
     │   └── WorkerLoadError    the same while its code was loaded
     ├── QueryError             a query that can't be read, with its column        400
     ├── SpoolError             the spool can't be opened or written
+    ├── StoreError             the log store can't be opened
     └── SandboxError           a fault of the sandbox itself, never of a guest
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "SandboxError",
     "SettingsError",
     "SpoolError",
+    "StoreError",
     "WorkerCodeError",
     "WorkerError",
     "WorkerLoadError",
@@ -122,6 +124,15 @@ class SpoolError(BridgeError):
     exit_code = 3
     slug = "spool-unavailable"
     title = "The spool is unavailable"
+
+
+class StoreError(BridgeError):
+    """The log store can't be opened: another process has it, or its directory can't be written."""
+
+    status = 503
+    exit_code = 3
+    slug = "store-unavailable"
+    title = "The log store is unavailable"
 
 
 class SandboxError(BridgeError):

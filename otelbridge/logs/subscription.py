@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from otelbridge.logs.events import PING, Decoder, Places, batches_of, gap, select
 from otelbridge.logs.tail_filter import TailFilter
 from otelbridge.spool import Frame, Position, SpoolReader
+from otelbridge.spool.frame import segment_path
 
 __all__ = ["Subscription"]
 
@@ -148,4 +149,4 @@ def _select(decoder: Decoder, name: str, frames: list[Frame], places: dict[str, 
 
 def _has_hole(reader: SpoolReader, place: Position, first: Frame) -> bool:
     """Whether the segment in which the reader stood had gone before it was read: it may have held more."""
-    return first.start.segment > place.segment and not reader.has_segment(place.segment)
+    return first.start.segment > place.segment and place.offset > 0 and not segment_path(reader.directory, place.segment).exists()

@@ -21,6 +21,8 @@ __all__ = [
     "ExceptionInfo",
     "Line",
     "Record",
+    "clean_json",
+    "clean_text",
     "event_text",
     "invocation_level",
     "invocation_text",
@@ -107,19 +109,19 @@ def lines(item: SpoolItem, found: Iterable[object] | None = None) -> Iterator[Li
     `found`: the part's entries(), from whoever has read them already.
     """
     if isinstance(item, Notice):
-        text = _string(item.text)
-        fields = _value(item.fields)[0] if item.fields else None
+        text = clean_text(item.text)
+        fields = clean_json(item.fields)[0] if item.fields else None
         yield Line(item.time_ns, None, "bridge", item.level, text, 0, [text], None, fields)
         return
     for entry in entries(item) if found is None else found:
         if isinstance(entry, TraceLog):
             yield _log(entry)
         elif isinstance(entry, TraceException):
-            stack = None if entry.stack is None else _string(entry.stack)
-            info = ExceptionInfo(_string(entry.name), _string(entry.message), stack)
+            stack = None if entry.stack is None else clean_text(entry.stack)
+            info = ExceptionInfo(clean_text(entry.name), clean_text(entry.message), stack)
             yield Line(entry.time_ns, entry.sequence, "exception", "error", _exception_text(info), entry.span, exception=info)
     if item.end is not None:
-        text = _string(invocation_text(item.event, item.end.status, item.end.outcome))
+        text = clean_text(invocation_text(item.event, item.end.status, item.end.outcome))
         yield Line(item.end.time_ns, None, "invocation", invocation_level(item.end.outcome, item.end.status), text)
 
 
@@ -145,7 +147,7 @@ def _record(item: SpoolItem, line: Line) -> Record:
     event, end = item.event, item.end
     method = url = path = None
     if isinstance(event, FetchEvent):
-        method, url = _string(event.method), _string(event.url)
+        method, url = clean_text(event.method), clean_text(event.url)
         path = split_url(url)[1]
     own = end if line.kind == "invocation" else None
     return Record(
@@ -183,16 +185,16 @@ def _own(end: End | None) -> dict[str, Any]:
 def _log(entry: TraceLog) -> Line:
     message = entry.message
     if len(message) == 1 and type(message[0]) is str:  # by far the most common
-        text = _string(message[0])
+        text = clean_text(message[0])
         return Line(entry.time_ns, entry.sequence, "log", entry.level, text, entry.span, [text], None, None, None, _info(entry))
     pieces: list[tuple[str, bool]] = []
     clean: list[Any] = []
     for value in message:
         if type(value) is str:
-            clean.append(_string(value))
+            clean.append(clean_text(value))
             pieces.append((clean[-1], False))
         else:
-            value, text = _value(value)
+            value, text = clean_json(value)
             clean.append(value)
             pieces.append((text, True))
     fields = clean[0] if len(clean) == 1 and isinstance(clean[0], dict) else None
@@ -201,7 +203,7 @@ def _log(entry: TraceLog) -> Line:
 
 
 def _info(entry: TraceLog) -> list[Any] | None:
-    return None if entry.error_info is None else _value(entry.error_info)[0]
+    return None if entry.error_info is None else clean_json(entry.error_info)[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------- text
@@ -268,11 +270,12 @@ def rfc3339(time_ns: int) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
-def _string(text: str) -> str:
+def clean_text(text: str) -> str:
+    """A text without NUL."""
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def _value(value: Any) -> tuple[Any, str]:
+def clean_json(value: Any) -> tuple[Any, str]:
     """A JSON value that any encoder and reader takes, and its compact JSON."""
     try:
         raw = _encode(value)
@@ -287,9 +290,9 @@ def _value(value: Any) -> tuple[Any, str]:
 
 def _clean(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return _string(value)
+        return clean_text(value)
     if isinstance(value, dict):
-        return {_string(k): _clean(v, depth + 1) for k, v in value.items()} if depth < _MAX_DEPTH else "{…}"
+        return {clean_text(k): _clean(v, depth + 1) for k, v in value.items()} if depth < _MAX_DEPTH else "{…}"
     if isinstance(value, list):
         return [_clean(v, depth + 1) for v in value] if depth < _MAX_DEPTH else "[…]"
     return value
