@@ -1,0 +1,93 @@
+"""A small closed-loop HTTP client on its own core: every connection sends its next request when it has its answer."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import statistics
+import time
+
+__all__ = ["Result", "load", "one_by_one"]
+
+CLIENT_CORE = 1
+
+
+class Result:
+    """Answers per second and latencies in microseconds."""
+
+    def __init__(self, seconds: float, latencies: list[float]) -> None:
+        self.rate = len(latencies) / seconds
+        ordered = sorted(latencies)
+        self.p50 = statistics.median(ordered)
+        self.p99 = ordered[int(len(ordered) * 0.99)]
+
+
+def load(port: int, path: str, *, connections: int, seconds: float) -> Result:
+    """Keep `connections` busy with GET requests for a while."""
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
+    selector = selectors.DefaultSelector()
+    sent: dict[int, float] = {}
+    for _ in range(connections):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ, bytearray())
+        sent[connection.fileno()] = time.perf_counter()
+        connection.sendall(request)
+    latencies: list[float] = []
+    start = time.perf_counter()
+    end = start + seconds
+    now = start
+    while now < end:
+        for key, _ in selector.select(1.0):
+            connection, buffer = key.fileobj, key.data
+            assert isinstance(connection, socket.socket)
+            data = connection.recv(65536)
+            if not data:
+                raise RuntimeError(f"the server closed the connection on {path}")
+            buffer += data
+            if not _complete(buffer):
+                continue
+            buffer.clear()
+            now = time.perf_counter()
+            latencies.append((now - sent[connection.fileno()]) * 1e6)
+            sent[connection.fileno()] = now
+            connection.sendall(request)
+    elapsed = time.perf_counter() - start
+    for key in list(selector.get_map().values()):
+        assert isinstance(key.fileobj, socket.socket)
+        key.fileobj.close()
+    return Result(elapsed, latencies)
+
+
+def one_by_one(port: int, paths: list[str]) -> list[float]:
+    """The latency of each path, one after the other on one connection, in microseconds."""
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    out = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for path in paths:
+            start = time.perf_counter()
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            buffer = bytearray()
+            while not _complete(buffer):
+                data = connection.recv(65536)
+                if not data:
+                    raise RuntimeError(f"the server closed the connection on {path}")
+                buffer += data
+            out.append((time.perf_counter() - start) * 1e6)
+    return out
+
+
+def _complete(buffer: bytearray) -> bool:
+    """Whether a whole answer is there: by its content-length, or the last chunk."""
+    head = buffer.find(b"\r\n\r\n")
+    if head < 0:
+        return False
+    lower = bytes(buffer[:head]).lower()
+    at = lower.find(b"content-length:")
+    if at < 0:
+        return buffer.endswith(b"0\r\n\r\n")
+    length = int(lower[at + 15 :].split(b"\r\n", 1)[0])
+    return len(buffer) >= head + 4 + length
