@@ -19,7 +19,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: help run demo test lint format fuzz bench bench-quick engine wheel lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(RUN_READY) $(ENGINE) ## serve on 127.0.0.1:8787 with the sample workers
 	$(BIN)/otelbridge serve --samples
@@ -85,3 +85,5 @@ $(DEV_READY): requirements-dev.lock pyproject.toml hatch_build.py $(BUILD_READY)
 $(ENGINE): $(ENGINE_SOURCES) | $(BUILD_READY)
 	$(BIN)/python engine_build.py
 	@touch $@
+
+include stack/stack.mk

@@ -71,7 +71,7 @@ def up(directory: Path, *, bridge: bool) -> int:
             stop.wait()
             return 0
         environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
-        command = [sys.executable, "-m", "otelbridge", "serve", "--samples"]
+        command = [str(Path(sys.executable).with_name("otelbridge")), "serve", "--samples"]
         # In our session, so that Ctrl-C reaches it too; it drains while the collector still runs.
         service = subprocess.Popen(command, env=environ)
         threading.Thread(target=lambda: (service.wait(), stop.set()), daemon=True).start()
