@@ -9,6 +9,7 @@ from otelbridge.sandbox.engine import Engine, EngineFull
 from otelbridge.sandbox.javascript.instance import JsInstance
 from otelbridge.sandbox.javascript.runtime import Image, JsRuntime
 from otelbridge.sandbox.stop import Meter, Stop
+from otelbridge.sandbox.wasm import wat
 
 __all__ = [
     "CoreInstance",
@@ -22,4 +23,5 @@ __all__ = [
     "Meter",
     "RingCounters",
     "Stop",
+    "wat",
 ]
