@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from otelbridge.model import ring
-from otelbridge.model.ids import TraceParent, new_invocation_id, new_span_id, new_trace_id
+from otelbridge.model.ids import TraceParent, new_ids
 from otelbridge.model.part import End, Part, WorkerRef
 from otelbridge.model.trace import Event
 
@@ -44,9 +44,8 @@ class Recorder:
         self.event = event
         self.raw_event = raw_event
         self.entrypoint = entrypoint
-        self.invocation_id = new_invocation_id()
-        self.span_id = new_span_id()
-        self.trace_id = parent.trace_id if parent else new_trace_id()
+        self.invocation_id, self.span_id, trace_id = new_ids()
+        self.trace_id = parent.trace_id if parent else trace_id
         self.parent_span_id = parent.span_id if parent else None
         self.trace_flags = parent.flags if parent else 1
         self.start_ns = time.time_ns()

@@ -105,9 +105,10 @@ class Worker:
             self._version = None
 
     def retire(self) -> None:
-        """Close the idle instances; calls that run end as they would."""
-        if self._version is not None and self._version.done() and not self._version.cancelled() and self._version.exception() is None:
-            self.host.instances.retire(self._version.result())
+        """Close the instances; calls that run end as they would. Whoever calls it after all has it prepared anew."""
+        version, self._version = self._version, None
+        if version is not None and version.done() and not version.cancelled() and version.exception() is None:
+            self.host.instances.retire(version.result())
 
 
 class Entrypoint:
@@ -204,7 +205,7 @@ class Entrypoint:
             raise call.load_failed(e) from None
         except WorkerError as e:
             raise call.shed(e) from None
-        limits = lower(version.limits, self._limits)
+        limits = version.limits if self._limits is None else lower(version.limits, self._limits)
         if version.is_core:
             return await call.core(lease, limits, detail, blob, kind)
         call.lease = lease

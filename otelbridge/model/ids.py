@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-__all__ = ["TraceParent", "new_invocation_id", "new_span_id", "new_trace_id", "parse_traceparent"]
+__all__ = ["TraceParent", "new_ids", "new_span_id", "parse_traceparent"]
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
 
@@ -34,15 +34,11 @@ def parse_traceparent(header: str | None) -> TraceParent | None:
     return TraceParent(trace_id, span_id, int(flags, 16))
 
 
-def new_invocation_id() -> str:
-    """32 hex digits, random."""
-    return os.urandom(16).hex()
-
-
-def new_trace_id() -> str:
-    """32 hex digits, random and not zero."""
-    value = os.urandom(16).hex()
-    return value if value != "0" * 32 else "0" * 31 + "1"
+def new_ids() -> tuple[str, str, str]:
+    """Ids of a new invocation, its span and, if it has no caller's, its trace: 32, 16 and 32 random hex digits."""
+    value = os.urandom(40).hex()  # one system call for all three
+    span_id, trace_id = value[32:48], value[48:]
+    return value[:32], span_id if span_id != "0" * 16 else new_span_id(), trace_id if trace_id != "0" * 32 else "0" * 31 + "1"
 
 
 def new_span_id() -> str:
