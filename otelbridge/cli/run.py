@@ -2,71 +2,115 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from otelbridge.cli.output import fail
+from otelbridge.cli.output import fail, safe, say, style
+from otelbridge.cli.records import text_of
+from otelbridge.cli.workers import WORKER_TYPES, worker_file
 
-__all__ = ["run_file"]
+if TYPE_CHECKING:
+    from otelbridge import RunResult, WorkerCode
 
-
-def run_file(file: str, *, method: str, path: str, data: str | None, headers: tuple[str, ...]) -> int:
-    """Body to stdout, logs to stderr; the exit code: 0, or 1 for a failed outcome."""
-    pairs = []
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon:
-            fail(f"--header {header!r}: expected NAME: VALUE", 2)
-        pairs.append((name.strip(), value.strip()))
-    body = None
-    if data is not None:
-        body = Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
-    return asyncio.run(_run(Path(file), method, path, pairs, body))
+__all__ = ["run"]
 
 
-async def _run(file: Path, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None) -> int:
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--method", "-X", help="HTTP method. [default: GET, with --data POST]")
+@click.option("--path", default="/", show_default=True, help="Path and query of the request, or a whole URL.")
+@click.option("--data", "-d", help="Request body; @FILE reads it from a file, @- from stdin.")
+@click.option("--header", "-H", "headers", multiple=True, help="Request header, `name: value`; may be repeated.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings file.")
+def run(file: Path, method: str | None, path: str, data: str | None, headers: tuple[str, ...], config: Path | None) -> None:
+    """Run a worker file once, without a service.
+
+    The response's body goes to stdout, logs and exceptions to stderr. Exit code 1 when the invocation fails.
+    """
+    import asyncio
+
+    body = _body(data)
+    pairs = [_header(text) for text in headers]
+    result = asyncio.run(_run(_code(file), method or ("POST" if body is not None else "GET"), path, pairs, body, file.stem, config))
+    sys.exit(_report(result))
+
+
+async def _run(
+    code: WorkerCode, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None, worker_id: str, config: Path | None
+) -> RunResult:
+    import tempfile
+
     from otelbridge import Bridge, Request, Settings
 
+    cache = Settings(file=config).cache_dir
     with tempfile.TemporaryDirectory(prefix="otelbridge-run-") as folder:
-        settings = Settings(flags={"data_dir": folder, "store.enabled": False})
+        # Its own spool and no store: a service may be using the ones of this directory. The engine's cache may be shared.
+        settings = Settings(file=config, flags={"data_dir": folder, "store.enabled": False, "sandbox.cache_dir": cache})
         async with Bridge(settings) as bridge:
-            url = "http://worker" + (path if path.startswith("/") else "/" + path)
-            result = await bridge.run(_code(file), Request(method, url, headers, body), worker_id=file.stem, timeout=30.0)
+            url = path if path.startswith(("http://", "https://")) else "http://worker/" + path.removeprefix("/")
+            try:
+                request = Request(method, url, headers, body)
+            except ValueError as e:
+                fail(str(e), 2)
+            return await bridge.run(code, request, worker_id=worker_id, timeout=settings.limits.wall_ms / 1000)
+
+
+def _report(result: RunResult) -> int:
     for log in result.logs.items:
-        click.echo(f"({log['level']}) {' '.join(_text(a) for a in log['message'])}", err=True)
+        colour = {"warn": "yellow", "error": "red", "info": "cyan", "debug": "bright_black"}.get(log["level"])
+        text = " ".join(text_of(argument) for argument in log["message"])
+        say(style(f"({log['level']}) {safe(text)}", colour, sys.stderr))
     for e in result.logs.exceptions:
-        click.echo("\n".join([f"{e['name']}: {e['message']}", *([e["stack"]] if e.get("stack") else [])]), err=True)
+        say(style(safe(f"{e['name']}: {e['message']}"), "red", sys.stderr))
+        for line in (e.get("stack") or "").split("\n"):
+            if line.strip():
+                say(f"    {safe(line.strip())}")
     if result.response is not None:
         sys.stdout.buffer.write(result.body)
         sys.stdout.buffer.flush()
-    elif not result.logs.exceptions:
-        click.echo(str(result.error), err=True)
-    failed = result.error is not None or (result.item is not None and result.item.outcome != "ok")
+    elif result.error is not None and not result.logs.exceptions:
+        say(style(safe(str(result.error)), "red", sys.stderr))
+    outcome = result.item.outcome if result.item is not None else result.logs.state
+    failed = result.error is not None or outcome not in ("ok", "partial")
+    if failed and result.error is not None and result.error.outcome != "exception":
+        say(f"outcome: {result.error.outcome}")
     return 1 if failed else 0
 
 
-def _code(file: Path) -> Any:
+def _code(file: Path) -> WorkerCode:
     from otelbridge import WorkerCode
+    from otelbridge.web.code import code_from_json, code_from_module
+    from otelbridge.web.problem import Problem
 
-    if file.suffix == ".wasm":
-        return WorkerCode(main_module=file.name, modules={file.name: {"wasm": file.read_bytes()}})
-    if file.suffix == ".wat":
-        from otelbridge.sandbox import wat
-
-        return WorkerCode(main_module="worker.wasm", modules={"worker.wasm": {"wasm": wat(file.read_text())}})
-    if file.suffix == ".json":
-        from otelbridge.web.code import code_from_json
-
-        return code_from_json(file.read_bytes())
-    name = file.name if file.suffix in (".js", ".mjs") else "index.js"
-    return WorkerCode(main_module=name, modules={name: file.read_text()})
+    body, _ = worker_file(file)
+    try:
+        if file.suffix == ".json":
+            return code_from_json(body)
+        if file.suffix in (".js", ".mjs"):  # under its own name, which stands in stacks
+            return WorkerCode(main_module=file.name, modules={file.name: {"js": body.decode()}})
+        return code_from_module(WORKER_TYPES[file.suffix], body)
+    except (Problem, UnicodeDecodeError) as e:
+        fail(f"{file.name}: {e}", 2)
 
 
-def _text(argument: Any) -> str:
-    return argument if isinstance(argument, str) else json.dumps(argument, ensure_ascii=False)
+def _body(data: str | None) -> bytes | None:
+    if data is None:
+        return None
+    if data == "@-":
+        return sys.stdin.buffer.read()
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as e:
+        fail(f"--data {data}: {e.strerror}.", 2)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        fail(f"--header {text!r} should be `name: value`.", 2)
+    return name.strip(), value.strip()

@@ -1,75 +1,186 @@
-"""`otelbridge serve`: settings, then the service, and at the start what to try."""
+"""`otelbridge serve`: settings, socket, bridge, service, until it is told to stop; and what to try, said at the start."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from otelbridge.cli.output import fail
-from otelbridge.errors import SandboxError, SettingsError, SpoolError
+from otelbridge.cli.output import fail, say, style
+from otelbridge.errors import BridgeError, SettingsError
 
 if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
     from otelbridge.bridge import Bridge
+    from otelbridge.settings import Settings
 
-__all__ = ["run_service"]
+__all__ = ["serve"]
 
-SAMPLES = ("hello", "shaky")
+COULD_NOT_START = 3
+_STOPPED, _AGAIN = "stopped", "again"
 
 
-def run_service(*, config: str | None, flags: dict[str, Any], samples: bool, insecure: bool) -> None:
-    """Serve until stopped. Exit code 3 when it could not start."""
+@click.command()
+@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one. [default: 8787]")
+@click.option("--processes", type=int, help="Loader processes; 0: one per core.")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept. [default: .otelbridge]")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings file. [default: otelbridge.toml]")
+@click.option(
+    "--reload",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Load the worker files of this directory, again on change.",
+)
+@click.option("--samples", is_flag=True, help="Load two sample workers.")
+@click.option("--insecure", is_flag=True, help="Listen on any address although no token is set.")
+def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> None:
+    """Run the service.
+
+    SIGTERM or Ctrl-C stops it: requests that run may end, telemetry is flushed. SIGHUP starts it anew with the settings
+    as they are then; meanwhile connections wait. Settings without a flag: docs/settings.md.
+    """
     from otelbridge.settings import Settings
     from otelbridge.web.service import check_exposure
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    settings = Settings(file=Path(config) if config else None, flags=flags)
-    check_exposure(settings, insecure=insecure)
+    flags = {"data_dir": given.pop("data_dir")} | {f"server.{name}": value for name, value in given.items()}
 
-    async def prepare(bridge: Bridge) -> None:
-        if samples:
-            from otelbridge import Limits, WorkerCode
+    def read() -> Settings:
+        settings = Settings(file=config, flags=flags)
+        check_exposure(settings, insecure=insecure)
+        return settings
 
-            for name in SAMPLES:
-                source = files("otelbridge.samples").joinpath(f"{name}.js").read_text()
-                limits = Limits(cpu_ms=50) if name == "shaky" else None
-                await bridge.put(name, WorkerCode(main_module="index.js", modules={"index.js": source}, limits=limits))
-
-    def started(url: str) -> None:
-        click.echo(f"otelbridge serves on {url} (Ctrl-C stops)", err=True)
-        if samples:
-            click.echo(
-                f"\n  try      curl {url}/w/hello/world\n"
-                f"  break    curl {url}/w/shaky/throw\n"
-                f"  logs     curl '{url}/v1/logs?limit=5'    or live: otelbridge tail\n"
-                f"  deploy   curl -X PUT {url}/v1/workers/mine -H 'content-type: application/javascript' --data-binary @worker.js\n"
-                "  export   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 make run\n",
-                err=True,
-            )
-
-    try:
-        asyncio.run(_serve(settings, prepare, started))
-    except (SandboxError, SpoolError, SettingsError):
-        raise
-    except OSError as e:
-        fail(f"could not start: {e.strerror or e}: is another service using port {settings.server.port}?", 3)
+    settings = read()
+    _log_to_stderr()
+    socket = _bind(settings)
+    with socket:
+        _until_stopped(settings, read, socket, samples=samples)
 
 
-async def _serve(settings: Any, prepare: Any, started: Any) -> None:
-    import signal
+def _until_stopped(settings: Settings, read: Callable[[], Settings], socket: socket.socket, *, samples: bool) -> None:
+    """One life of the service after the other: a SIGHUP ends one and begins the next on the same socket."""
+    import asyncio
+
+    while True:
+        try:
+            if asyncio.run(_life(settings, read, socket, samples=samples)) == _STOPPED:
+                say("stopped: all telemetry is delivered or kept in the spool")
+                return
+            settings = read()
+        except SettingsError:
+            raise
+        except BridgeError as e:
+            _could_not_start(str(e))
+        except OSError as e:
+            _could_not_start(f"{e}; is {settings.data_dir} writable?")
+
+
+async def _life(settings: Settings, read: Callable[[], Settings], socket: socket.socket, *, samples: bool) -> str:
+    """From start to end of one bridge and its service."""
+    import asyncio
 
     from otelbridge.bridge import Bridge
+    from otelbridge.cli.reload import reload_workers
     from otelbridge.web import Service
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ending = _signals(read)
     async with Bridge(settings) as bridge, Service(bridge=bridge) as service:
-        await prepare(bridge)
-        started(await service.listen())
-        await stop.wait()
+        if samples:
+            await _load_samples(bridge)
+        if settings.server.reload is not None:
+            await reload_workers(bridge, settings.server.reload, say, once=True)
+        url = await service.listen(sock=socket.dup())
+        _greet(url, bridge, samples=samples)
+        directory = settings.server.reload
+        watching = None if directory is None else asyncio.create_task(reload_workers(bridge, directory, say))
+        try:
+            how = await ending
+        finally:
+            if watching is not None:
+                watching.cancel()
+        say("stopping: running requests may end, then telemetry is flushed; Ctrl-C again stops at once")
+    return how
+
+
+def _signals(read: Callable[[], Settings]) -> asyncio.Future[str]:
+    """Resolves with how the life shall end. A second signal to stop kills: the first one was heard."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    ending: asyncio.Future[str] = loop.create_future()
+
+    def stop() -> None:
+        if not ending.done():
+            ending.set_result(_STOPPED)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def again() -> None:
+        try:
+            read()
+        except SettingsError as e:
+            say(f"SIGHUP: the settings are wrong, so nothing changes. {e}")
+            return
+        if not ending.done():
+            ending.set_result(_AGAIN)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, again)
+    return ending
+
+
+async def _load_samples(bridge: Bridge) -> None:
+    from importlib.resources import files
+
+    from otelbridge import Limits, WorkerCode
+
+    for name, limits in (("hello", None), ("shaky", Limits(cpu_ms=50))):
+        source = files("otelbridge.samples").joinpath(f"{name}.js").read_text("utf-8")
+        await bridge.put(name, WorkerCode(main_module=f"{name}.js", modules={f"{name}.js": source}, limits=limits))
+
+
+def _greet(url: str, bridge: Bridge, *, samples: bool) -> None:
+    say(f"otelbridge listens on {style(url, 'green', sys.stderr, bold=True)}  (Ctrl-C stops it)")
+    worker = "hello" if samples else "mine"
+    if not samples:
+        say(f"  load a worker    otelbridge workers put {worker} FILE.js --url {url}")
+    say(f"  call it          curl {url}/w/{worker}/world")
+    if samples:
+        say(f"  see one fail     curl {url}/w/shaky/throw")
+    say(f"  its logs, live   otelbridge tail {worker} --url {url}")
+    say(f"  search           otelbridge logs 'worker:{worker} level:error' --url {url}")
+    destinations = bridge.exports().get("destinations") or []
+    if destinations:
+        say("  export           " + ", ".join(f"{d['name']} ({d['protocol']} {d['endpoint']})" for d in destinations))
+    else:
+        say("  export           off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318")
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """The listening socket. It outlives a SIGHUP, so that no connection is refused meanwhile."""
+    import socket
+
+    host, port = settings.server.host, settings.server.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as e:
+        hint = " Another program uses this port: stop it, or give --port." if e.errno == 98 else ""
+        _could_not_start(f"can't listen on {host} port {port}: {e.strerror or e}.{hint}")
+
+
+def _could_not_start(message: str) -> NoReturn:
+    fail(f"could not start: {message}", COULD_NOT_START)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -1,0 +1,200 @@
+"""`otelbridge query`: the query builder, with its answer as a table, JSON or CSV, and time buckets as bars."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from otelbridge.cli.client import Client, service_options
+from otelbridge.cli.completion import complete_query
+from otelbridge.cli.logs import ask
+from otelbridge.cli.output import fail, is_pretty, jsonl, safe, say, table
+from otelbridge.cli.records import print_record
+
+__all__ = ["bars", "query"]
+
+_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_VIEWS: Final = ("calculations", "events", "invocations", "traces")
+_BLOCKS: Final = " ▏▎▍▌▋▊▉█"
+_WIDTH: Final = 40
+
+
+@click.command()
+@click.argument("text", nargs=-1, shell_complete=complete_query, metavar="[QUERY]...")
+@click.option("--view", type=click.Choice(_VIEWS), help="[default: calculations]")
+@click.option(
+    "--calc",
+    "-c",
+    "calculations",
+    multiple=True,
+    help="count, avg:FIELD, p99:FIELD, countDistinct:FIELD ...; may be repeated. [default: count]",
+)
+@click.option("--by", "-b", "group_by", multiple=True, help="Group by this field; may be repeated.")
+@click.option("--every", help="Time buckets: 30s, 1m, 1h, 1d.")
+@click.option("--where", "-w", multiple=True, help="FIELD OPERATION VALUE, as in `status gte 500`; may be repeated.")
+@click.option("--having", multiple=True, help="CALCULATION OPERATION VALUE, as in `count gt 10`; may be repeated.")
+@click.option("--order", help="A calculation or field; with - in front, the largest first.")
+@click.option("--since", default="1h", show_default=True, help="How far back: 90s, 1h, 7d, or a time.")
+@click.option("--until", help="Until when; like --since.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--compare", is_flag=True, help="Beside it, the same for the period before.")
+@click.option("--file", type=click.Path(allow_dash=True, path_type=Path), help="A whole query as JSON, as for POST /v1/query; - is stdin.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), help="[default: table on a terminal, else json]")
+@service_options
+def query(text: tuple[str, ...], file: Path | None, form: str | None, url: str, token: str | None, **given: Any) -> None:
+    """Count, measure and group what workers did.
+
+    For example:  otelbridge query level:error -c count -c p99:wallMs -b worker --every 5m --since 6h
+    """
+    words = " ".join(text)
+    document = _from_file(file) if file is not None else _document(words, **given)
+    answer = ask(Client(url, token), words, "POST", "/v1/query", json.dumps(document).encode())
+    view = next((name for name in (document.get("view"), *_VIEWS) if name in answer), None)
+    rows = answer.get(view) or []
+    form = form or ("table" if is_pretty() else "json")
+    if form == "json":
+        for row in rows:
+            jsonl(row)
+    elif form == "csv":
+        _csv([_flat(row) for row in rows])
+    elif not rows:
+        say("Nothing matches. Look further back with --since.")
+    elif view == "calculations":
+        _calculations(rows)
+    elif view == "events":
+        for row in rows:
+            print_record(row)
+    else:
+        flat = [_flat(row) for row in rows]
+        table(flat, _columns(flat))
+    statistics = answer.get("statistics") or {}
+    if form == "table" and statistics:
+        say(f"{len(rows)} rows from {statistics.get('rowsRead', '?')} read in {statistics.get('elapsedMs', '?')} ms")
+    if answer.get("nextCursor") and form == "table":
+        say("There is more: raise --limit.")
+
+
+def _document(
+    text: str,
+    *,
+    view: str | None,
+    calculations: Sequence[str],
+    group_by: Sequence[str],
+    every: str | None,
+    where: Sequence[str],
+    having: Sequence[str],
+    order: str | None,
+    since: str,
+    until: str | None,
+    limit: int,
+    compare: bool,
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"view": view or "calculations", "since": since, "limit": limit}
+    if text:
+        document["q"] = text
+    if document["view"] == "calculations":
+        document["calculations"] = [_calculation(c) for c in calculations or ("count",)]
+    if where:
+        document["filters"] = [_filter(w, "key") for w in where]
+    if having:
+        document["having"] = [_filter(h, "calculation") for h in having]
+    if order:
+        document["orderBy"] = {"value": order.removeprefix("-"), "order": "desc" if order.startswith("-") else "asc"}
+    optional = {"until": until, "groupBy": list(group_by), "bucketMs": _milliseconds(every) if every else None, "compare": compare}
+    return document | {name: value for name, value in optional.items() if value}
+
+
+def _calculation(text: str) -> dict[str, str]:
+    operator, _, key = text.partition(":")
+    return {"operator": operator, "key": key, "alias": text} if key else {"operator": operator, "alias": operator}
+
+
+def _filter(text: str, name: str) -> dict[str, Any]:
+    words = text.split(None, 2)
+    if len(words) < 2:
+        fail(f"{text!r} should be `FIELD OPERATION VALUE`, for example `status gte 500`.", 2)
+    out: dict[str, Any] = {name: words[0], "operation": words[1]}
+    if len(words) == 3:
+        out["value"] = _value(words[2])
+    return out
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or a JSON list as such; everything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _milliseconds(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdigit() or not int(number):
+        fail(f"--every {text!r} should be a number and a unit: 30s, 1m, 1h, 1d.", 2)
+    return int(number) * _UNITS[unit]
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        fail(f"{file} can't be read as JSON: {e}", 2)
+    if not isinstance(document, dict):
+        fail(f"{file} holds no JSON object.", 2)
+    return document
+
+
+# ------------------------------------------------------------------------------------------------------------ output
+
+
+def _calculations(rows: Sequence[Mapping[str, Any]]) -> None:
+    flat = [_flat(row) for row in rows]
+    columns = _columns(flat)
+    values = list(rows[0].get("values") or {})
+    if "time" in rows[0] and values:
+        first = [row.get("values", {}).get(values[0]) for row in rows]
+        for row, bar in zip(flat, bars(first), strict=True):
+            row[" "] = bar
+        columns = [*columns, " "]
+    table(flat, columns)
+
+
+def bars(values: Sequence[Any], width: int = _WIDTH) -> list[str]:
+    """A horizontal bar for each value, the largest `width` characters long; eighths of a character count."""
+    numbers = [float(v) if isinstance(v, int | float) and v > 0 else 0.0 for v in values]
+    most = max(numbers, default=0.0)
+    out = []
+    for number in numbers:
+        eighths = round(number / most * width * 8) if most else 0
+        out.append("█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else ""))
+    return out
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its groups and values side by side."""
+    out: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in ("groups", "values") and isinstance(value, Mapping):
+            out |= value
+        else:
+            out[name] = value
+    return out
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return sorted(names, key=lambda name: name != "time")
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, _columns(rows), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: safe(v) if isinstance(v, str) else v for name, v in row.items()})
