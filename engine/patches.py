@@ -1,4 +1,7 @@
-"""Edits to the engine's source: what a worker's spans need and QuickJS has no hook for.
+"""Edits to the engine's source: what QuickJS has no hook for.
+
+JSON.stringify keeps the objects it is in on a JavaScript array: a setter that a worker puts on Array.prototype would see
+them, and break every message to the host. That array gets no prototype.
 
 A log line inside a span carries that span's number, also after an await. So a promise reaction remembers the number
 that was current when it was registered, and its job starts with it.
@@ -36,6 +39,7 @@ _EDITS = {
             "    assert(argc == 5);\n    handler = argv[2];\n",
             "    assert(argc == 6);\n    ob_span = JS_VALUE_GET_INT(argv[5]);\n    handler = argv[2];\n",
         ),
+        ("    jsc->stack = JS_NewArray(ctx);\n", "    jsc->stack = JS_NewObjectProtoClass(ctx, JS_NULL, JS_CLASS_ARRAY);\n"),
     )
 }
 

@@ -18,12 +18,10 @@ const StreamCancel = uncurryThis(ReadableStream.prototype.cancel);
 const StreamTee = uncurryThis(ReadableStream.prototype.tee);
 const StreamLocked = getter(ReadableStream.prototype, 'locked');
 const ReaderRead = uncurryThis(ReadableStreamDefaultReader.prototype.read);
-const ReaderRelease = uncurryThis(ReadableStreamDefaultReader.prototype.releaseLock);
+const ReaderCancel = uncurryThis(ReadableStreamDefaultReader.prototype.cancel);
 const ByteEnqueue = uncurryThis(ReadableByteStreamController.prototype.enqueue);
 const ByteClose = uncurryThis(ReadableByteStreamController.prototype.close);
-const ReadableEnqueue = uncurryThis(ReadableStreamDefaultController.prototype.enqueue);
 const TransformEnqueue = uncurryThis(TransformStreamDefaultController.prototype.enqueue);
-const PromiseFinally = uncurryThis(Promise.prototype.finally);
 
 function isReadableStream(value) {
   return typeof value === 'object' && value !== null && value instanceof ReadableStream;
