@@ -41,9 +41,9 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> Result:
     now = start
     while now < end:
         for key, _ in selector.select(1.0):
-            connection, buffer = key.fileobj, key.data
-            assert isinstance(connection, socket.socket)
-            data = connection.recv(65536)
+            answering, buffer = key.fileobj, key.data
+            assert isinstance(answering, socket.socket)
+            data = answering.recv(65536)
             if not data:
                 raise RuntimeError(f"the server closed the connection on {path}")
             buffer += data
@@ -51,9 +51,9 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> Result:
                 continue
             buffer.clear()
             now = time.perf_counter()
-            latencies.append((now - sent[connection.fileno()]) * 1e6)
-            sent[connection.fileno()] = now
-            connection.sendall(request)
+            latencies.append((now - sent[answering.fileno()]) * 1e6)
+            sent[answering.fileno()] = now
+            answering.sendall(request)
     elapsed = time.perf_counter() - start
     for key in list(selector.get_map().values()):
         assert isinstance(key.fileobj, socket.socket)

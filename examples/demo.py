@@ -1,6 +1,6 @@
 """The main job, end to end: a service, a real collector (rotel) and what arrives behind it. Run by `make demo`.
 
-    otelbridge serve ──OTLP──▶ rotel (a real collector) ──OTLP──▶ a sink in this process, which prints
+otelbridge serve ──OTLP──▶ rotel (a real collector) ──OTLP──▶ a sink in this process, which prints
 """
 
 from __future__ import annotations
@@ -191,7 +191,9 @@ def main() -> int:
         sink.shutdown()
         print(f"\narrived behind the collector: {len(sink.logs)} log records, {len(sink.spans)} spans")
         for resource, record in sink.logs:
-            print(f"  log   workerId={resource['workerId']} {record.severity_text:5} {json.dumps(value_of(record.body))} trace={record.trace_id.hex()}")
+            print(
+                f"  log   workerId={resource['workerId']} {record.severity_text:5} {json.dumps(value_of(record.body))} trace={record.trace_id.hex()}"
+            )
         for resource, span in sink.spans:
             print(f"  span  workerId={resource['workerId']} {span.name!r} {attributes(span.attributes).get('otelbridge.outcome', '')}")
         return 0 if arrived else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Bridge:
     async def _start(self) -> None:
         """What is started last is stopped first: workers before those who read what they leave behind."""
         data_dir = Path(self.settings.data_dir)
-        data_dir.mkdir(parents=True, exist_ok=True)
+        os.makedirs(data_dir, exist_ok=True)
         writer = self._start_spool(data_dir)
         self.tail_stage = TailStage(spool=writer)
         await self._start_store(data_dir, writer)
@@ -184,7 +185,9 @@ class Bridge:
         """What the store has counted, by worker id."""
         if self.store is None:
             return {}
-        return {c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()}
+        return {
+            c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()
+        }
 
     async def drain(self) -> None:
         """Wait until running invocations have ended, every tail has run and every record is in the spool."""

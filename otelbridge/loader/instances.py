@@ -4,56 +4,83 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from otelbridge.errors import WorkerError
 from otelbridge.model.part import ColdStart
+from otelbridge.sandbox import EngineFull
 
 __all__ = ["Instances", "Lease", "Owner"]
 
 QUEUE_FULL = "The worker is overloaded: no instance became free."
+SMALL_BYTES = 16 << 20  # an instance's own image: shared between instances, so that an idle one costs next to nothing
 
 
 class Owner(Protocol):
-    """A worker, as far as its instances go."""
+    """A worker, as far as its instances go. `retired`: it was replaced; instances that come back are closed."""
 
     idle: list[Lease]
     live: int
+    waiting: int
     max_live: int
+    retired: bool
 
 
 class Lease:
     """One instance in use, with what its load left behind for the first invocation."""
 
-    __slots__ = ("cold", "instance", "load_cpu_ns", "load_entries", "owner")
+    __slots__ = ("cold", "idle_bytes", "instance", "load_cpu_ns", "load_entries", "owner")
 
-    def __init__(self, instance: Any, *, owner: Owner, load_entries: bytes = b"", load_cpu_ns: int = 0, cold: ColdStart | None = None) -> None:
+    def __init__(
+        self, instance: Any, *, owner: Owner, load_entries: bytes = b"", load_cpu_ns: int = 0, cold: ColdStart | None = None
+    ) -> None:
         self.instance = instance
         self.owner = owner
         self.load_entries = load_entries
         self.load_cpu_ns = load_cpu_ns
         self.cold = cold
+        self.idle_bytes = 0
+
+
+class _Waiting:
+    """An invocation in the queue. `turn` gets an idle lease, or None for the right to make one."""
+
+    __slots__ = ("owner", "turn")
+
+    def __init__(self, owner: Owner, turn: asyncio.Future[Lease | None]) -> None:
+        self.owner = owner
+        self.turn = turn
 
 
 class Instances:
-    """Hands out instances, one invocation at a time each. Not more than `limit` live, nor `queue_limit` waiting."""
+    """Hands out instances, one invocation at a time each. Not more than `limit` live, nor `queue_limit` waiting.
 
-    def __init__(self, *, limit: int, queue_limit: int, queue_seconds: float) -> None:
+    `idle_bytes`: how much memory idle instances may keep beyond their images; the longest unused ones go first.
+    """
+
+    def __init__(self, *, limit: int, queue_limit: int, queue_seconds: float, idle_bytes: int = 1 << 30) -> None:
         self.live = 0
         self.evictions = 0
         self._limit = limit
         self._queue_limit = queue_limit
         self._queue_seconds = queue_seconds
+        self._idle_limit = idle_bytes
+        self._idle_bytes = 0
         self._idle: OrderedDict[Lease, None] = OrderedDict()  # least recently used first
-        self._queue: deque[tuple[Owner, asyncio.Future[None]]] = deque()
+        self._queue: list[_Waiting] = []
         self._settled: list[asyncio.Future[None]] = []
 
     @property
     def in_use(self) -> int:
         """Instances that serve an invocation or are being made."""
         return self.live - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Invocations in the queue."""
+        return len(self._queue)
 
     async def settled(self) -> None:
         """Wait until no instance is in use and nobody waits for one."""
@@ -62,104 +89,149 @@ class Instances:
             self._settled.append(done)
             await done
 
-    @property
-    def waiting(self) -> int:
-        """Invocations in the queue."""
-        return len(self._queue)
-
     async def acquire(self, owner: Owner, make: Callable[[], Awaitable[Lease]]) -> tuple[Lease, int]:
         """An instance of this worker, made if need be, and the ns waited in the queue. WorkerError loadShed when none comes free."""
-        waited = 0
-        if self._queue:
-            waited = await self._wait(owner)
-        while not self._available(owner):
-            waited += await self._wait(owner)
-        if owner.idle:
-            lease = owner.idle.pop()
-            del self._idle[lease]
+        # Whoever waits can't go on now, see _hand_on(): nobody is overtaken, and a worker at its own bound holds up no other.
+        if self._available(owner):
+            lease, waited = self._take(owner), 0
+        else:
+            lease, waited = await self._wait(owner)
+        if lease is not None:
             return lease, waited
-        if self.live >= self._limit:
-            self._evict()
-        self.live += 1
-        owner.live += 1
         try:
             return await make(), waited
+        except EngineFull as e:  # the memory of closed instances is freed by a thread, which may lag behind
+            self._give_back(owner, None)
+            raise WorkerError("Error", QUEUE_FULL, outcome="loadShed") from e
         except BaseException:
-            self.live -= 1
-            owner.live -= 1
-            self._next()
+            self._give_back(owner, None)
             raise
 
     def release(self, lease: Lease, *, reuse: bool) -> None:
         """Give an instance back: kept for the next invocation, or closed."""
-        if reuse:
+        if reuse and not lease.owner.retired:
+            lease.idle_bytes = max(0, lease.instance.memory_bytes - SMALL_BYTES)
+            self._idle_bytes += lease.idle_bytes
             lease.owner.idle.append(lease)
             self._idle[lease] = None
+            while self._idle_bytes > self._idle_limit:
+                self._evict()
         else:
             self._close(lease)
-        self._next()
+        self._hand_on()
 
     def retire(self, owner: Owner) -> None:
-        """Close the idle instances of a worker that is replaced or removed."""
+        """Close the instances of a worker that is replaced or removed: idle ones now, the others when they come back."""
+        owner.retired = True
         while owner.idle:
-            lease = owner.idle.pop()
-            del self._idle[lease]
-            self._close(lease)
-        self._next()
+            self._close(self._unidle(owner.idle[-1]))
+        self._hand_on()
+
+    # ----------------------------------------------------------------------------------------------- taking one
 
     def _available(self, owner: Owner) -> bool:
         return bool(owner.idle) or (owner.live < owner.max_live and (self.live < self._limit or bool(self._idle)))
 
-    async def _wait(self, owner: Owner) -> int:
-        if len(self._queue) >= self._queue_limit:
-            raise WorkerError("Error", QUEUE_FULL, outcome="loadShed")
-        started = time.monotonic_ns()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (owner, turn)
-        self._queue.append(entry)
-        self._next()
-        try:
-            async with asyncio.timeout(self._queue_seconds):
-                await turn
-        except TimeoutError:
-            raise WorkerError("Error", QUEUE_FULL, outcome="loadShed") from None
-        except asyncio.CancelledError:
-            if turn.done():
-                self._next()
-            raise
-        finally:
-            if entry in self._queue:
-                self._queue.remove(entry)
-        return time.monotonic_ns() - started
+    def _take(self, owner: Owner) -> Lease | None:
+        """An idle instance of an owner that is available, or None: room for a new one is then reserved."""
+        if owner.idle:
+            return self._unidle(owner.idle[-1])
+        if self.live >= self._limit:
+            self._evict()
+        self.live += 1
+        owner.live += 1
+        return None
 
-    def _next(self) -> None:
-        """Wake the first that can go on now, and whoever waits for quiet."""
-        for entry in self._queue:
-            owner, turn = entry
-            if not turn.done() and self._available(owner):
-                self._queue.remove(entry)
-                turn.set_result(None)
-                return
-        if self._settled and not self.in_use:
-            settled, self._settled = self._settled, []
-            for done in settled:
-                if not done.done():
-                    done.set_result(None)
+    def _give_back(self, owner: Owner, lease: Lease | None) -> None:
+        if lease is not None:
+            self.release(lease, reuse=True)
+            return
+        self.live -= 1
+        owner.live -= 1
+        self._hand_on()
+
+    def _unidle(self, lease: Lease) -> Lease:
+        lease.owner.idle.remove(lease)
+        del self._idle[lease]
+        self._idle_bytes -= lease.idle_bytes
+        return lease
 
     def _evict(self) -> None:
-        lease, _ = self._idle.popitem(last=False)
-        lease.owner.idle.remove(lease)
         self.evictions += 1
-        self._close(lease)
+        self._close(self._unidle(next(iter(self._idle))))
 
     def _close(self, lease: Lease) -> None:
         self.live -= 1
         lease.owner.live -= 1
         lease.instance.close()
 
+    # ------------------------------------------------------------------------------------------------ the queue
+
+    async def _wait(self, owner: Owner) -> tuple[Lease | None, int]:
+        if len(self._queue) >= self._queue_limit:
+            self._make_room(owner)
+        started = time.monotonic_ns()
+        loop = asyncio.get_running_loop()
+        one = _Waiting(owner, loop.create_future())
+        self._queue.append(one)
+        owner.waiting += 1
+        expiry = loop.call_later(self._queue_seconds, self._shed, one)
+        try:
+            lease = await one.turn
+        except asyncio.CancelledError:
+            if one.turn.cancelled():
+                self._leave(one)
+            elif one.turn.exception() is None:  # handed over in the same moment: somebody else shall have it
+                self._give_back(owner, one.turn.result())
+            raise
+        finally:
+            expiry.cancel()
+        return lease, time.monotonic_ns() - started
+
+    def _make_room(self, owner: Owner) -> None:
+        """Shed one call of the worker that has most in the queue: it may be this one. Otherwise a single worker that
+        calls itself could fill the queue, and every other worker's calls would be shed."""
+        greediest = max((one.owner for one in self._queue), key=lambda o: o.waiting, default=owner)
+        if greediest.waiting <= owner.waiting + 1:
+            raise WorkerError("Error", QUEUE_FULL, outcome="loadShed")
+        for one in reversed(self._queue):
+            if one.owner is greediest and not one.turn.done():
+                self._shed(one)
+                return
+
+    def _shed(self, one: _Waiting) -> None:
+        if not one.turn.done():
+            self._leave(one)
+            one.turn.set_exception(WorkerError("Error", QUEUE_FULL, outcome="loadShed"))
+
+    def _leave(self, one: _Waiting) -> None:
+        self._queue.remove(one)
+        one.owner.waiting -= 1
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """After anything came free: give it to those who wait for it, first come first served, and wake whoever waits
+        for quiet. Afterwards nobody is in the queue who could go on."""
+        at = 0
+        blocked: Owner | None = None
+        while at < len(self._queue):
+            one = self._queue[at]
+            if one.owner is blocked or one.turn.done():  # cancelled, and about to leave
+                at += 1
+            elif self._available(one.owner):
+                del self._queue[at]
+                one.owner.waiting -= 1
+                one.turn.set_result(self._take(one.owner))
+            else:
+                blocked = one.owner
+                at += 1
+        if self._settled and not self.in_use and not self._queue:
+            settled, self._settled = self._settled, []
+            for done in settled:
+                if not done.done():
+                    done.set_result(None)
+
     async def aclose(self) -> None:
         """Close all idle instances."""
         while self._idle:
-            lease, _ = self._idle.popitem()
-            lease.owner.idle.remove(lease)
-            self._close(lease)
+            self._close(self._unidle(next(iter(self._idle))))

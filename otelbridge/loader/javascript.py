@@ -7,13 +7,14 @@ gets a task of its own.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from otelbridge.errors import WorkerError
-from otelbridge.loader.messages import frame, frames
+from otelbridge.loader.messages import BadMessage, frame, frames
 from otelbridge.loader.operations import OperationError, Operations
 from otelbridge.loader.recorder import Recorder, pack_exception
 from otelbridge.model.http import Response
@@ -21,11 +22,17 @@ from otelbridge.sandbox import JsInstance, Meter, Stop
 
 __all__ = ["HUNG", "JsRun"]
 
+_log = logging.getLogger("otelbridge.loader")
+
 HUNG = (
     "The Workers runtime canceled this request because it detected that your Worker's code had hung and would never"
     " generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"
 )
 MAX_PENDING = 10_000  # operations of one invocation at a time; a flood of timers must not fill the host's memory
+MAX_IN_FLIGHT_BYTES = 64 << 20  # bodies of its operations at a time: they are copies that its memory limit doesn't count
+MAX_HEADER_BYTES = 128 << 10  # of a response; clients and proxies stop reading far below
+FLOOD_BYTES = 64 << 10  # messages of one run from which on their cost is watched
+FLOOD_NS = 2_000_000  # how long a guest's messages may keep others from their turn
 FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
 LIMIT_TEXTS = {
     "exceededCpu": "Worker exceeded CPU time limit.",
@@ -75,7 +82,8 @@ class JsRun:
         self._flushed_at = 0.0
         self._error: WorkerError | None = None
         self._left: str | None = None
-        self._result: Any = None
+        self._in_flight = 0
+        self._closing: asyncio.Task[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._chunk_ready = asyncio.Event()
         self._body_open = self._body_ended = self._read_any = self._awaiting_pull = False
@@ -86,7 +94,10 @@ class JsRun:
 
     async def start(self, message: bytes) -> Any:
         """Run the guest with its first message; the Response, or the result of a method. Raises WorkerError."""
-        await self._step(message)
+        try:
+            await self._step(message)
+        except Exception as e:
+            self._broke(e)
         if not self.ended:
             self._expiry = self._loop.call_at(self._deadline, self._expire)
             self._task = self._loop.create_task(self._drive())
@@ -117,39 +128,64 @@ class JsRun:
                     self._wake = None
                     flush.cancel()
                     continue
+                if self._loop.time() > self._deadline:  # _expire() came while it computed, and then it was quick
+                    self._fail("exceededWallTime", WorkerError("Error", LIMIT_TEXTS["exceededWallTime"]))
+                    return
                 data, self._inbox = b"".join(self._inbox), []
                 await self._step(data)
-        except Exception as e:  # a defect of ours must not leave a caller waiting for ever
-            self._fail("internalError", WorkerError("Error", f"internal error: {type(e).__name__}: {e}"))
-            raise
+        except Exception as e:
+            self._broke(e)
 
     async def _step(self, data: bytes) -> None:
+        response: Response | None = None
         try:
             out = await self.instance.run(data, self.meter, self._between_slices)
+            if len(out) > FLOOD_BYTES:
+                response = await self._receive_flood(out)
+            else:
+                for message, blob in frames(out):
+                    response = self._receive(message, blob) or response
         except Stop as stop:
             text = LIMIT_TEXTS.get(stop.outcome)
-            name, message = ("Error", text) if text else (stop.name, stop.message)
-            self._fail(stop.outcome, WorkerError(name, message, stack=stop.stack))
+            # A trap's stack is that of the engine: of no use to the worker's author.
+            self._fail(stop.outcome, WorkerError("Error", text) if text else WorkerError(stop.name, stop.message))
+            return
+        except BadMessage as e:
+            self._fail("exception", WorkerError("Error", f"The worker sent a message that can't be read: {e}."))
             return
         except asyncio.CancelledError:
             self._fail("canceled", WorkerError("AbortError", "The call was canceled."), record=False)
             raise
-        response: Response | None = None
-        for message, blob in frames(out):
-            answer = self._receive(message, blob)
-            if answer is not None:
-                response = answer
+        if response is not None and not self._answer.done():
+            self._answer.set_result(response)
+        # Before the caller runs on: what was logged so far is in the spool before the first byte of the response goes out.
         if self._done:
             self._finish()
         elif response is not None:
-            self.flush()  # what it logged so far is in the spool before the first byte of the response goes out
-        if response is not None and not self._answer.done():
-            self._answer.set_result(response)
+            self.flush()
+
+    async def _receive_flood(self, out: bytes) -> Response | None:
+        """Take many messages: what they cost counts as the guest's CPU time, and others get their turns in between."""
+        response: Response | None = None
+        started = time.thread_time_ns()
+        for message, blob in frames(out):
+            response = self._receive(message, blob) or response
+            spent = time.thread_time_ns() - started
+            if spent > FLOOD_NS:
+                self.meter.cpu_ns += spent
+                if self.meter.exhausted:
+                    raise Stop("exceededCpu", "Error", LIMIT_TEXTS["exceededCpu"])
+                self._between_slices()
+                await asyncio.sleep(0)
+                if self.ended:
+                    break
+                started = time.thread_time_ns()
+        return response
 
     def _between_slices(self) -> None:
         now = self._loop.time()
         if now > self._deadline:
-            raise Stop("exceededWallTime", "Error", LIMIT_TEXTS["exceededWallTime"], None)
+            raise Stop("exceededWallTime", "Error", LIMIT_TEXTS["exceededWallTime"])
         if now > self._flushed_at + 2 * FLUSH_SECONDS:
             self.flush()
 
@@ -198,15 +234,14 @@ class JsRun:
         elif kind == "broken" and len(message) == 4:
             self.outcome = "exception"
             self._break_body(_error_of(message, self.recorder))
-        elif kind == "result" and len(message) == 2:
-            self._result = message[1]
+        elif kind == "result":
             if not self._answer.done():
-                self._answer.set_result(message[1])
+                self._answer.set_result(blob)
         elif kind == "thrown" and len(message) == 5:
             self.outcome = "exception"
             self.pass_through = message[4] is True
             self._error = _error_of(message, self.recorder)
-        elif kind == "drop" and len(message) == 2:
+        elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
             self._spawn(None, self.operations.drop(message[1]))
         elif kind == "forward":
             self.pass_through = True
@@ -222,13 +257,15 @@ class JsRun:
             if type(status) is not int or not 200 <= status <= 599:
                 raise ValueError(f"the status {status!r} is not between 200 and 599")
             pairs = [(str(k), str(v)) for k, v in headers]
-            ids = {"invocation_id": self.recorder.invocation_id, "trace_id": self.recorder.trace_id}
+            if (size := sum(len(k) + len(v) + 4 for k, v in pairs)) > MAX_HEADER_BYTES:
+                raise ValueError(f"its headers have {size} bytes; the limit is {MAX_HEADER_BYTES}")
             if body == 2:
                 self._body_open = True
-                response = Response(self._body(), status, pairs, close=self._close_body, **ids)
+                response = Response(self._body(), status, pairs, close=self._close_body)
             else:
                 self.response_bytes = len(blob)
-                response = Response(blob if body == 1 else None, status, pairs, **ids)
+                response = Response(blob if body == 1 else None, status, pairs)
+            response.invocation_id, response.trace_id = self.recorder.invocation_id, self.recorder.trace_id
         except (TypeError, ValueError) as e:
             self._fail("exception", WorkerError("TypeError", f"The worker's response is not valid HTTP: {e}"))
             return None
@@ -244,9 +281,12 @@ class JsRun:
             self._reply(key, 0, ["Error", f"Too many operations at once: the limit is {MAX_PENDING}."])
         elif kind == "timer":
             ms = args.get("ms")
-            delay = min(max(float(ms), 0.0), 2**31) / 1000 if isinstance(ms, int | float) and ms == ms else 0.0
+            delay = min(max(ms, 0), 2**31) / 1000 if isinstance(ms, int | float) and ms == ms else 0.0
             self._pending[key] = self._loop.call_later(delay, self._reply, key, 1, None)
+        elif self._in_flight and self._in_flight + len(blob) > MAX_IN_FLIGHT_BYTES:
+            self._reply(key, 0, ["Error", f"Too much data in operations at once: the limit is {MAX_IN_FLIGHT_BYTES} bytes."])
         else:
+            self._in_flight += len(blob)
             self._spawn(key, self._perform(key, kind, args, span, blob))
 
     def _spawn(self, key: Any, work: Any) -> None:
@@ -265,6 +305,8 @@ class JsRun:
         except Exception as e:
             self._reply(key, 0, ["Error", f"internal error: {type(e).__name__}"])
             raise
+        finally:
+            self._in_flight -= len(blob)
 
     def _reply(self, key: Any, ok: int, value: Any, blob: bytes = b"") -> None:
         self._pending.pop(key, None)
@@ -309,6 +351,11 @@ class JsRun:
         else:
             self._finish()  # only waitUntil() promises that never settle
 
+    def _broke(self, e: Exception) -> None:
+        """A defect of ours must not leave a caller waiting for ever, nor its instance in use."""
+        _log.error("an invocation of worker %s failed by a fault of otelbridge", self.recorder.worker.worker_id, exc_info=e)
+        self._fail("internalError", WorkerError("Error", f"internal error: {type(e).__name__}: {e}"))
+
     def _fail(self, outcome: str, error: WorkerError, *, record: bool = True) -> None:
         if self.ended:
             return
@@ -321,6 +368,10 @@ class JsRun:
         if self.ended:
             return
         self.ended = True
+        if not self._answer.done() and self._error is None and self._left is None:  # it says "done" and gave no answer
+            self._error = WorkerError("Error", HUNG)
+            self.outcome, self.reusable = "exception", False
+            last = pack_exception("Error", HUNG, None)
         if self._left is not None and self.outcome == "ok":
             self.outcome = self._left
         if self._expiry is not None:
@@ -328,6 +379,8 @@ class JsRun:
         for pending in [*self._pending.values()]:
             pending.cancel()
         self._pending.clear()
+        if self.operations.has_streams:
+            self._closing = self._loop.create_task(self.operations.aclose())
         self.last_entries = self._earlier + self.instance.read_ring() + last
         self.end_ns = time.time_ns()
         self._on_end(self)
@@ -338,6 +391,7 @@ class JsRun:
             self._break_body(error)
             if not self._answer.done():
                 self._answer.set_exception(error)
+                self._answer.exception()  # seen: nobody is left to ask for it when the caller was cancelled
         elif not self._answer.done() and self._left is not None:
             self._answer.cancel()
         self._body_ended = self._body_ended or self._body_error is None

@@ -17,14 +17,18 @@ __all__ = ["Loader"]
 
 
 class Loader:
-    """Workers by id, the most recently used `max_workers` of them. Not to be put into a worker's env."""
+    """Workers by id: the most recently used `max_workers` of them, with `max_code_bytes` of code. Not to be put into a
+    worker's env."""
 
     is_worker_loader = True
 
-    def __init__(self, *, host: Host, max_workers: int = 100_000) -> None:
+    def __init__(self, *, host: Host, max_workers: int = 100_000, max_code_bytes: int = 1 << 30) -> None:
         self.host = host
         self._workers: OrderedDict[str, Worker] = OrderedDict()
         self._max_workers = max_workers
+        self._code_bytes: dict[str, int] = {}  # of the workers above that are prepared
+        self._code_total = 0
+        self._max_code_bytes = max_code_bytes
 
     def get(self, worker_id: str | None, make_code: Callable[[], Any], *, key: str | None = None) -> Worker:
         """The worker with this id. `make_code` (may be async) is called when its code is needed and not yet loaded;
@@ -35,9 +39,9 @@ class Loader:
         key = key or worker_id
         worker = self._workers.get(key)
         if worker is None:
-            worker = self._workers[key] = self._new(check_worker_id(worker_id), make_code)
+            worker = self._workers[key] = self._new(check_worker_id(worker_id), make_code, key)
             if len(self._workers) > self._max_workers:
-                self._workers.popitem(last=False)[1].retire()
+                self.forget(next(iter(self._workers)))
         else:
             self._workers.move_to_end(key)
         return worker
@@ -58,12 +62,22 @@ class Loader:
         """Drop a worker; the next get() asks for its code again."""
         worker = self._workers.pop(key, None)
         if worker is not None:
+            self._code_total -= self._code_bytes.pop(key, 0)
             worker.retire()
+
+    def _prepared(self, key: str, version: Version) -> None:
+        """Code is held for as long as its worker is: bound that too, or distinct code by the thousand fills the memory."""
+        if key not in self._workers:
+            return
+        self._code_total += version.code_bytes - self._code_bytes.pop(key, 0)
+        self._code_bytes[key] = version.code_bytes
+        while self._code_total > self._max_code_bytes and (oldest := next(iter(self._workers))) != key:
+            self.forget(oldest)
 
     def _fresh(self, make_code: Callable[[], Any]) -> Worker:
         return self._new(f"fresh-{uuid.uuid4().hex}", make_code)
 
-    def _new(self, worker_id: str, make_code: Callable[[], Any]) -> Worker:
+    def _new(self, worker_id: str, make_code: Callable[[], Any], key: str | None = None) -> Worker:
         async def prepare() -> Version:
             try:
                 code = make_code()
@@ -74,6 +88,9 @@ class Loader:
             except Exception as e:
                 raise WorkerLoadError("Error", str(e)) from e
             host = self.host
-            return Version(worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+            version = Version(worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+            if key is not None:
+                self._prepared(key, version)
+            return version
 
         return Worker(worker_id, prepare, self.host)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-__all__ = ["frame", "frames"]
+__all__ = ["BadMessage", "frame", "frames"]
+
+MAX_JSON_BYTES = 1 << 20  # [[],[],[],...] takes 25 times its length in Python; what may be long is sent as bytes
+
+
+class BadMessage(ValueError):
+    """Bytes of a guest that are no message; the text says why."""
+
 
 _HEAD = struct.Struct("<II")
 _encode = msgspec.json.Encoder().encode
@@ -21,21 +29,26 @@ def frame(message: Any, blob: bytes = b"") -> bytes:
     return b"%b%b%b%b" % (_HEAD.pack(len(text), len(blob)), text, blob, bytes(-size % 8))
 
 
-def frames(data: bytes) -> list[tuple[list[Any], bytes]]:
-    """The guest's messages, up to the first that is malformed: (a list that starts with its kind, bytes)."""
-    out = []
+def frames(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
+    """The guest's messages: (a list that starts with its kind, bytes). BadMessage for what is none.
+
+    Lazily, because a guest can write them faster than they are read: whoever reads them decides when it is enough.
+    """
     at = 0
-    while at + 8 <= len(data):
+    while at < len(data):
+        if at + 8 > len(data):
+            raise BadMessage("it breaks off")
         text, blob = _HEAD.unpack_from(data, at)
         start, middle = at + 8, at + 8 + text
         at = (middle + blob + 7) & -8
         if middle + blob > len(data):
-            break
+            raise BadMessage("it breaks off")
+        if text > MAX_JSON_BYTES:
+            raise BadMessage(f"it has {text} bytes beside its body; the limit is {MAX_JSON_BYTES}")
         try:
             message = _decode(data[start:middle])
-        except (msgspec.DecodeError, RecursionError, ValueError):
-            break
+        except (msgspec.DecodeError, RecursionError, ValueError) as e:
+            raise BadMessage("it is not JSON") from e
         if not isinstance(message, list) or not message or not isinstance(message[0], str):
-            break
-        out.append((message, data[middle : middle + blob]))
-    return out
+            raise BadMessage("it has no kind")
+        yield message, data[middle : middle + blob]

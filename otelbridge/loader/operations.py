@@ -16,7 +16,7 @@ import msgspec
 from otelbridge.errors import BridgeError, WorkerError
 from otelbridge.loader.compute import KINDS, Compute, ComputeError
 from otelbridge.loader.outbound import EgressRefused, Outbound
-from otelbridge.loader.values import pack, unpack
+from otelbridge.loader.values import decode, pack, unpack
 from otelbridge.model.code import INHERIT
 from otelbridge.model.http import Request, Response, check_headers, header
 from otelbridge.model.ids import TraceParent, new_span_id
@@ -31,6 +31,9 @@ NO_INTERNET = (
 )
 WHOLE_BYTES = 1 << 20  # a response body up to this length, if announced, crosses in one piece
 MAX_STREAMS = 64
+# Both stand in the record of the invocation, once for each subrequest.
+MAX_URL = 16 << 10
+MAX_METHOD = 256
 
 
 class OperationError(Exception):
@@ -45,7 +48,9 @@ class OperationError(Exception):
 class Bindings:
     """What a worker may reach beside its own code: the network, service bindings by name, its own entrypoints."""
 
-    def __init__(self, *, outbound: Outbound, global_outbound: Any, services: dict[str, Any], own_entrypoint: Callable[[str, Any], Any]) -> None:
+    def __init__(
+        self, *, outbound: Outbound, global_outbound: Any, services: dict[str, Any], own_entrypoint: Callable[[str, Any], Any]
+    ) -> None:
         self.outbound = outbound
         self.global_outbound = global_outbound
         self.services = services
@@ -78,7 +83,9 @@ class Operations:
         self._closers: dict[int, Callable[[], Awaitable[None]]] = {}
         self._last_stream = 0
 
-    def open_stream(self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None, *, stream: int | None = None) -> int:
+    def open_stream(
+        self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None, *, stream: int | None = None
+    ) -> int:
         """Let the guest read these chunks, by number. 0 is the body of the invocation's own request."""
         if stream is None:
             if len(self._streams) >= MAX_STREAMS:
@@ -95,7 +102,7 @@ class Operations:
         if kind == "fetch":
             return await self._fetch(args, span, blob)
         if kind == "call":
-            return await self._call(args, span)
+            return await self._call(args, span, blob)
         if kind == "read":
             return await self._read(args)
         if kind not in KINDS:
@@ -112,6 +119,11 @@ class Operations:
         if close is not None:
             await close()
 
+    @property
+    def has_streams(self) -> bool:
+        """Whether bodies are open that must be closed when the invocation ends: they hold connections."""
+        return bool(self._closers)
+
     async def aclose(self) -> None:
         """Close what is still open."""
         for stream in [*self._closers]:
@@ -127,7 +139,9 @@ class Operations:
 
     async def _fetch(self, args: dict[str, Any], span: int, blob: bytes) -> tuple[Any, bytes]:
         self._spend()
-        method, url = str(args.get("method", "GET")), str(args.get("url", ""))
+        method, url = str(args.get("method", "GET"))[:MAX_METHOD], str(args.get("url", ""))
+        if len(url) > MAX_URL:
+            raise OperationError("TypeError", f"The URL has {len(url)} characters; the limit is {MAX_URL}.")
         started, span_id = time.time_ns(), new_span_id()
         status: int | None = None
         error: str | None = None
@@ -147,7 +161,9 @@ class Operations:
             raise OperationError("Error", f"This worker is not permitted to reach this address: {e}") from e
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             error = type(e).__name__
-            raise OperationError("TypeError" if isinstance(e, ValueError) else "Error", f"Network connection lost: {type(e).__name__}: {e}"[:500]) from e
+            raise OperationError(
+                "TypeError" if isinstance(e, ValueError) else "Error", f"Network connection lost: {type(e).__name__}: {e}"[:500]
+            ) from e
         except WorkerError as e:
             error = e.name
             raise OperationError(e.name, e.message) from e
@@ -191,14 +207,16 @@ class Operations:
         }
         return reply, whole or b""
 
-    async def _call(self, args: dict[str, Any], span: int) -> tuple[Any, bytes]:
+    async def _call(self, args: dict[str, Any], span: int, blob: bytes) -> tuple[Any, bytes]:
         self._spend()
-        method = str(args.get("method"))
+        method = str(args.get("method"))[:MAX_METHOD]
         started, span_id = time.time_ns(), new_span_id()
         error: str | None = None
         try:
             target = self._bindings.service(args.get("binding"))
-            given = unpack(msgspec.json.decode(args.get("args") or "[]"))
+            given = decode(blob)
+            if not isinstance(given, list):
+                raise OperationError("TypeError", "The arguments of a call must be a list.")
             call = getattr(target, "call", None) if getattr(target, "is_entrypoint", False) else None
             if call is not None:
                 result = await call(method, *given)

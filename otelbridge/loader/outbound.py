@@ -23,7 +23,19 @@ __all__ = ["EgressRefused", "Outbound"]
 
 MAX_REDIRECTS = 20
 # Hop-by-hop, or set by the client from what is really sent: a worker that wrote them could smuggle a second request.
-_OURS = {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+_OURS = {
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 
 
 class EgressRefused(Exception):
@@ -149,7 +161,11 @@ class Outbound:
             answer.close()
 
         # Names and values come from the network and were checked by the client; a decoded body has another length.
-        headers = [(k, v) for k, v in answer.headers.items() if k.lower() not in ("content-encoding", "content-length", "transfer-encoding", "connection")]
+        headers = [
+            (k, v)
+            for k, v in answer.headers.items()
+            if k.lower() not in ("content-encoding", "content-length", "transfer-encoding", "connection")
+        ]
         response = Response(chunks(), answer.status, (), close=close)
         response.headers = headers
         response.url, response.redirected = url, redirected

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from otelbridge.model.code import INHERIT, Limits, Module, WorkerCode, check_code, check_worker_id, version_of
 from otelbridge.loader.values import pack, unpack
+from otelbridge.model.code import INHERIT, Limits, Module, WorkerCode, check_code, check_worker_id, version_of
 
 __all__ = ["Registered", "Registry"]
 

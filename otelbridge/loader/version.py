@@ -10,7 +10,7 @@ import msgspec
 
 from otelbridge.errors import WorkerCodeError, WorkerError, WorkerLoadError
 from otelbridge.loader.instances import Lease
-from otelbridge.loader.messages import frame, frames
+from otelbridge.loader.messages import BadMessage, frame, frames
 from otelbridge.loader.recorder import pack_exception
 from otelbridge.loader.values import pack
 from otelbridge.model.code import MAX_ENV_BYTES, Limits, Module, WorkerCode, check_code, lower, version_of
@@ -47,6 +47,7 @@ class Version:
     def __init__(self, worker_id: str, code: WorkerCode, *, defaults: Limits, maxima: Limits, max_live: int) -> None:
         self.code = code
         self.modules: dict[str, Module] = check_code(code)
+        self.code_bytes = sum(len(m.content) for m in self.modules.values())
         self.services: dict[str, Any] = {}
         self.env_tree = self._pack_env(code.env)
         env = msgspec.json.encode(self.env_tree)
@@ -57,8 +58,9 @@ class Version:
         self.worker = WorkerRef(worker_id, version_of(code, self.modules, env), self.memory_bytes, dict(code.tags))
         self.is_core = self.modules[code.main_module].type == "wasm"
         self.idle: list[Lease] = []
-        self.live = 0
+        self.live = self.waiting = 0
         self.max_live = max_live
+        self.retired = False
         self._core: CoreModule | None = None
         self._image: tuple[Image, bytes, int] | None = None
 
@@ -71,7 +73,9 @@ class Version:
         tree: dict[str, Any] = {}
         for name, value in env.items():
             if getattr(value, "is_worker_loader", False):
-                raise WorkerLoadError("DataCloneError", 'Could not serialize object of type "WorkerLoader". This type does not support serialization.')
+                raise WorkerLoadError(
+                    "DataCloneError", 'Could not serialize object of type "WorkerLoader". This type does not support serialization.'
+                )
             try:
                 tree[name] = pack(value, bind)
             except WorkerCodeError as e:
@@ -114,7 +118,7 @@ class Version:
         failure: WorkerError | None = None
         entries = b""
         try:
-            answers = frames(await instance.run(b"".join(parts), meter))
+            answers = list(frames(await instance.run(b"".join(parts), meter)))
             kinds = [message[0] for message, _ in answers]
             if "failed" in kinds:
                 message = answers[kinds.index("failed")][0]
@@ -123,8 +127,12 @@ class Version:
                 failure = WorkerLoadError("Error", NEVER_READY)
                 entries = pack_exception("Error", NEVER_READY, None)
         except Stop as stop:
-            failure = WorkerLoadError(stop.name, stop.message, stack=stop.stack, outcome=stop.outcome)
-            entries = pack_exception(stop.name, stop.message, stop.stack)
+            # A trap's stack is that of the engine: of no use to the worker's author.
+            failure = WorkerLoadError(stop.name, stop.message, outcome=stop.outcome)
+            entries = pack_exception(stop.name, stop.message, None)
+        except BadMessage as e:
+            failure = WorkerLoadError("Error", f"The worker sent a message that can't be read: {e}.")
+            entries = pack_exception(failure.name, failure.message, None)
         except BaseException:
             instance.close()
             raise
@@ -141,11 +149,17 @@ class Version:
                 before = time.monotonic_ns()
                 self._core = await runtime.compile(self.modules[self.code.main_module].content)
                 compile_ns = time.monotonic_ns() - before
-            env = {k: v if isinstance(v, str) else msgspec.json.encode(v).decode() for k, v in self.code.env.items() if isinstance(v, _VALUE_TYPES)}
-            instance = self._core.new(memory_bytes=self.memory_bytes, env=env, log_budget=self.limits.log_bytes)
+            env = {
+                k: v if isinstance(v, str) else msgspec.json.encode(v).decode()
+                for k, v in self.code.env.items()
+                if isinstance(v, _VALUE_TYPES)
+            }
+            instance = self._core.new(memory_bytes=self.memory_bytes, env=env, log_budget=self.limits.log_bytes or 0)
         except WorkerCodeError as e:
             cold = ColdStart(start_ns, time.time_ns(), compile_ns)
-            raise LoadFailed(WorkerLoadError("CompileError", str(e)), pack_exception("CompileError", str(e), None), meter.cpu_ns, cold) from e
+            raise LoadFailed(
+                WorkerLoadError("CompileError", str(e)), pack_exception("CompileError", str(e), None), meter.cpu_ns, cold
+            ) from e
         try:
             await instance.start(meter)
         except Stop as stop:
@@ -162,7 +176,10 @@ class Version:
 
 def resolve(limits: Limits | None, defaults: Limits, maxima: Limits) -> Limits:
     """The limits that hold: what the code asks for, else the defaults, never more than the maxima."""
-    wanted = {name: getattr(limits, name) if limits is not None and getattr(limits, name) is not None else getattr(defaults, name) for name in Limits.__struct_fields__}
+    wanted = {
+        name: getattr(limits, name) if limits is not None and getattr(limits, name) is not None else getattr(defaults, name)
+        for name in Limits.__struct_fields__
+    }
     return lower(Limits(**wanted), maxima)
 
 

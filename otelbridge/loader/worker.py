@@ -17,7 +17,7 @@ from otelbridge.loader.messages import frame
 from otelbridge.loader.operations import Bindings, Operations
 from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.recorder import Recorder, pack_exception
-from otelbridge.loader.values import pack, unpack
+from otelbridge.loader.values import decode, pack
 from otelbridge.loader.version import LoadFailed, Runtimes, Version
 from otelbridge.model.code import INHERIT, Limits, lower
 from otelbridge.model.http import Request, Response, header
@@ -82,7 +82,9 @@ class Worker:
             raise call.load_failed(e) from None
         self.host.instances.release(lease, reuse=True)
 
-    def begin(self, version: Version, event: Event, raw: Event, entrypoint: str | None, traceparent: str | None, watch: Watch | None) -> _Call:
+    def begin(
+        self, version: Version, event: Event, raw: Event, entrypoint: str | None, traceparent: str | None, watch: Watch | None
+    ) -> _Call:
         """Give an invocation its identity, and see who wants to know of it."""
         tails = version.code.tails
         bridged = any(isinstance(t, BridgeTail) for t in tails)
@@ -122,7 +124,9 @@ class Entrypoint:
         self._props = pack(dict(props)) if props else {}
         self._limits = limits
 
-    async def fetch(self, request: Request, *, traceparent: str | None = None, client_ip: str | None = None, watch: Watch | None = None) -> Response:
+    async def fetch(
+        self, request: Request, *, traceparent: str | None = None, client_ip: str | None = None, watch: Watch | None = None
+    ) -> Response:
         """Have the worker answer a request. Raises WorkerError with what it threw or what ended it."""
         if traceparent is None:
             traceparent = header(request.headers, "traceparent")
@@ -132,7 +136,7 @@ class Entrypoint:
         kind, blob = (0, b"") if body is None else (1, body) if isinstance(body, bytes) else (2, b"")
         pairs = [[k.lower(), v] for k, v in request.headers]
         detail = [request.method, request.url, pairs, kind, request.cf]
-        stream = body if kind == 2 else None
+        stream = None if body is None or isinstance(body, bytes) else aiter(body)
         answer = await self._invoke("fetch", event, raw, detail, blob, stream=stream, traceparent=traceparent, watch=watch, request=request)
         return answer  # type: ignore[no-any-return]
 
@@ -140,7 +144,7 @@ class Entrypoint:
         """Call a method and return its result. Raises WorkerError."""
         event = RpcEvent(method)
         result = await self._invoke("rpc", event, event, [method, pack(list(args))])
-        return unpack(msgspec.json.decode(result))
+        return decode(result)
 
     async def scheduled(self, *, cron: str = "", scheduled_time: float | None = None, watch: Watch | None = None) -> dict[str, Any]:
         """Run the scheduled() handler: {"outcome": ...}. `scheduled_time`: milliseconds since 1970, now by default."""
@@ -160,7 +164,7 @@ class Entrypoint:
             for i, m in enumerate(messages)
         ]
         outcome, text = await self._trigger("queue", QueueEvent(name, len(listed)), [name, listed], None)
-        batch = msgspec.json.decode(text) if text else {}
+        batch = decode(text) if text else {}
         acked, retried = batch.get("acked") or {}, batch.get("retried") or {}
         return {
             "outcome": outcome,
@@ -170,7 +174,7 @@ class Entrypoint:
             "retryMessages": [{"msgId": k} | ({} if v is None else {"delaySeconds": v}) for k, v in retried.items()],
         }
 
-    async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, str | None]:
+    async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, bytes | None]:
         """A handler without a caller: what it throws becomes an outcome."""
         try:
             return "ok", await self._invoke(kind, event, event, detail, watch=watch)
@@ -195,6 +199,9 @@ class Entrypoint:
         request: Request | None = None,
     ) -> Any:
         host = self.worker.host
+        # Whatever of the request can't be used shows here, while there is no instance that could be lost over it.
+        message = frame(["invoke", kind, self._name, self._props, detail], blob)
+        chunks = None if stream is None else aiter(stream)
         version = await self.worker.version()
         call = self.worker.begin(version, event, raw, self._name, traceparent, watch)
         recorder = call.recorder
@@ -204,10 +211,14 @@ class Entrypoint:
             self.worker.forget(version)
             raise call.load_failed(e) from None
         except WorkerError as e:
-            raise call.shed(e) from None
+            raise call.refused(e) from None
+        except Exception as e:  # a fault of ours: the call leaves its record all the same
+            raise call.refused(WorkerError("Error", f"internal error: {type(e).__name__}: {e}", outcome="internalError")) from e
         limits = version.limits if self._limits is None else lower(version.limits, self._limits)
         if version.is_core:
-            return await call.core(lease, limits, detail, blob, kind)
+            if stream is not None:
+                blob = b"".join([chunk async for chunk in stream])
+            return await call.core(lease, limits, detail, blob, chunks, kind)
         call.lease = lease
         meter = Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
         bindings = Bindings(
@@ -223,8 +234,8 @@ class Entrypoint:
             trace_flags=recorder.trace_flags,
             compute=Compute(meter=meter),
         )
-        if stream is not None:
-            operations.open_stream(aiter(stream), stream=0)
+        if chunks is not None:
+            operations.open_stream(chunks, stream=0)
         earlier, lease.load_entries = lease.load_entries, b""
         run = JsRun(
             instance=lease.instance,
@@ -237,7 +248,7 @@ class Entrypoint:
         )
         lease.instance.begin(limits.log_bytes)
         try:
-            return await run.start(frame(["invoke", kind, self._name, self._props, detail], blob))
+            return await run.start(message)
         except WorkerError:
             if run.pass_through and request is not None:
                 return await self._pass_through(version, request)
@@ -245,12 +256,15 @@ class Entrypoint:
 
     async def _pass_through(self, version: Version, request: Request) -> Response:
         target = version.code.global_outbound
-        if target is INHERIT:
-            return await self.worker.host.outbound.fetch(request)
         if target is None:
             raise WorkerError("Error", "passThroughOnException() was called, but this worker has no outbound.")
-        answer = await getattr(target, "fetch", target)(request)
-        return answer  # type: ignore[no-any-return]
+        try:
+            answer = await (self.worker.host.outbound.fetch(request) if target is INHERIT else getattr(target, "fetch", target)(request))
+        except WorkerError:
+            raise
+        except Exception as e:  # of the network, of the egress policy, of an embedding program's gateway
+            raise WorkerError("Error", f"Network connection lost: {type(e).__name__}: {e}") from e
+        return answer
 
 
 class _Call:
@@ -297,25 +311,32 @@ class _Call:
         self._finish(e.entries, End(now, e.error.outcome, e.cpu_ns, now - self.recorder.start_ns, None, e.cold))
         return self._named(e.error)
 
-    def shed(self, e: WorkerError) -> WorkerError:
-        """No instance came free in time."""
+    def refused(self, e: WorkerError) -> WorkerError:
+        """There was no instance for it."""
         now = time.time_ns()
         entries = pack_exception(e.name, e.message, None)
         self._finish(entries, End(now, e.outcome, 0, now - self.recorder.start_ns, queue_ns=self.queue_ns))
         return self._named(e)
 
-    async def core(self, lease: Lease, limits: Limits, detail: list[Any], blob: bytes, kind: str) -> Response:
+    async def core(
+        self, lease: Lease, limits: Limits, detail: list[Any], blob: bytes, chunks: AsyncIterator[bytes] | None, kind: str
+    ) -> Response:
         """Run a core module: one call, no host operations."""
         instance, meter = lease.instance, Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
-        outcome, error, response = "ok", None, None
+        outcome = "ok"
         ids = {"invocation_id": self.recorder.invocation_id, "trace_id": self.recorder.trace_id}
         last = b""
+        error: WorkerError | None = None
+        response: Response | None = None
         try:
             if kind != "fetch":
                 raise Stop("exception", "TypeError", f"A core module has no {kind}() handler.", None)
             async with asyncio.timeout((limits.wall_ms or 1) / 1000):
+                if chunks is not None:
+                    blob = b"".join([bytes(chunk) async for chunk in chunks])
                 status, headers, body = await instance.fetch(detail[0], detail[1], [(k, v) for k, v in detail[2]], blob, meter)
-            response = Response(body, status, headers, **ids)
+            response = Response(body, status, headers)
+            response.invocation_id, response.trace_id = self.recorder.invocation_id, self.recorder.trace_id
         except Stop as stop:
             outcome, error = stop.outcome, WorkerError(stop.name, stop.message, stack=stop.stack, outcome=stop.outcome, **ids)
         except TimeoutError:
@@ -325,6 +346,9 @@ class _Call:
         except asyncio.CancelledError:
             self._end_core(lease, meter, "canceled", None, b"", 0)
             raise
+        except Exception as e:  # a fault of ours, or of whoever feeds the request's body
+            outcome = "internalError"
+            error = WorkerError("Error", f"internal error: {type(e).__name__}: {e}", outcome=outcome, **ids)
         if error is not None:
             last = pack_exception(error.name, error.message, error.stack)
         body_bytes = len(response.whole or b"") if response is not None else 0
@@ -370,4 +394,3 @@ class _Call:
     def _named(self, error: WorkerError) -> WorkerError:
         error.invocation_id, error.trace_id = self.recorder.invocation_id, self.recorder.trace_id
         return error
-

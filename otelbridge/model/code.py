@@ -127,7 +127,11 @@ def check_code(code: WorkerCode) -> dict[str, Module]:
         raise WorkerCodeError(f"isolation must be 'reuse' or 'invocation', not {code.isolation!r}.")
     if code.limits is not None and not isinstance(code.limits, Limits):
         raise WorkerCodeError("limits must be a Limits.")
-    if code.global_outbound is not None and code.global_outbound is not INHERIT and not callable(getattr(code.global_outbound, "fetch", code.global_outbound)):
+    if (
+        code.global_outbound is not None
+        and code.global_outbound is not INHERIT
+        and not callable(getattr(code.global_outbound, "fetch", code.global_outbound))
+    ):
         raise WorkerCodeError("global_outbound must be INHERIT, None, an async function or an object with fetch().")
     if code.compatibility_date is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", code.compatibility_date):
         raise WorkerCodeError(f"Invalid compatibility date: {code.compatibility_date}")
@@ -163,8 +167,7 @@ def _module(name: Any, value: Any) -> Module:
             return Module("js", _utf8(name, value))
         hint = " TypeScript and JSX must be compiled to JavaScript first." if name.endswith(_TYPESCRIPT) else ""
         raise WorkerCodeError(
-            "Module name must end with '.js' (or the content must be an object indicating the type explicitly)."
-            f" Got: {name}.{hint}"
+            f"Module name must end with '.js' (or the content must be an object indicating the type explicitly). Got: {name}.{hint}"
         )
     if isinstance(value, bytes | bytearray | memoryview):
         if name.endswith(".wasm"):

@@ -118,7 +118,8 @@ def encode(item: SpoolItem) -> bytes:
 
 def decode(payload: bytes | memoryview) -> SpoolItem:
     """A spool frame's payload; msgspec.DecodeError or ValidationError when it is not one."""
-    return _decoder.decode(payload)
+    item: SpoolItem = _decoder.decode(payload)
+    return item
 
 
 # --------------------------------------------------------------------------------------------- reading guest bytes

@@ -215,7 +215,12 @@ class BasicExporter:
             record.trace_id, record.flags = trace_id, part.trace_flags
             record.span_id = span_id_of(part.invocation_id, entry.span) if entry.span else root
             uid = f"{part.invocation_id}-{entry.sequence}"
-            common = {"faas__invocation_id": part.invocation_id, "otelbridge__source": "dynamic-worker-tail", "otelbridge__sequence": entry.sequence, "log__record__uid": uid}
+            common = {
+                "faas__invocation_id": part.invocation_id,
+                "otelbridge__source": "dynamic-worker-tail",
+                "otelbridge__sequence": entry.sequence,
+                "log__record__uid": uid,
+            }
             put(record.attributes, **common)
             if isinstance(entry, TraceLog):
                 record.severity_number, record.severity_text = _SEVERITY[entry.level], entry.level
@@ -255,7 +260,14 @@ class BasicExporter:
         if isinstance(event, FetchEvent):
             path = "/" + event.url.partition("://")[2].partition("/")[2].partition("?")[0]
             span.name = f"{event.method} /w/{{workerId}}/"
-            put(span.attributes, faas__trigger="http", http__request__method=event.method, url__path=path, url__full=event.url, http__route="/w/{workerId}/")
+            put(
+                span.attributes,
+                faas__trigger="http",
+                http__request__method=event.method,
+                url__path=path,
+                url__full=event.url,
+                http__route="/w/{workerId}/",
+            )
         elif isinstance(event, RpcEvent):
             span.name = event.method
             put(span.attributes, faas__trigger="other", rpc__method=event.method)
@@ -278,14 +290,24 @@ class BasicExporter:
             child.parent_span_id = span_id_of(part.invocation_id, sub.span) if sub.span else root
             child.name = sub.method
             child.start_time_unix_nano, child.end_time_unix_nano = sub.start_ns, sub.end_ns
-            put(child.attributes, http__request__method=sub.method if sub.kind == "fetch" else None, url__full=sub.url or None, http__response__status_code=sub.status, error__type=sub.error)
+            put(
+                child.attributes,
+                http__request__method=sub.method if sub.kind == "fetch" else None,
+                url__full=sub.url or None,
+                http__response__status_code=sub.status,
+                error__type=sub.error,
+            )
             if sub.error:
                 child.status.code = 2
 
     def exports(self) -> dict[str, Any]:
         """The state of the destination."""
         state = "off" if not self.enabled else "failing" if self._error else "ok"
-        return {"destinations": [{"name": "otlp", "state": state, "lastError": self._error}] if self.enabled else [], "workers": [], "total": {}}
+        return {
+            "destinations": [{"name": "otlp", "protocol": "http/protobuf", "endpoint": self._logs_url or self._traces_url, "state": state, "lastError": self._error}] if self.enabled else [],
+            "workers": [],
+            "total": {},
+        }
 
     def metrics_text(self) -> str:
         """Nothing yet."""

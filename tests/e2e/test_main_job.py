@@ -30,7 +30,8 @@ WAT = """(module
 
 def load_demo() -> ModuleType:
     spec = importlib.util.spec_from_file_location("otelbridge_demo", DEMO)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -127,7 +128,10 @@ def test_a_killed_service_loses_nothing_it_answered(tmp_path: Path) -> None:
             process.kill()
             process.wait()
         with demo.running(command, port, tmp_path / "out2", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **env):
-            arrived = lambda: {demo.attributes(r.attributes)["faas.invocation_id"] for r in of_worker(sink.logs, "hello")}  # noqa: E731
+
+            def arrived() -> set[str]:
+                return {demo.attributes(r.attributes)["faas.invocation_id"] for r in of_worker(sink.logs, "hello")}
+
             assert demo.until(lambda: arrived() >= set(answered))
         sink.shutdown()
 
