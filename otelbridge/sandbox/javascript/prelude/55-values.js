@@ -145,7 +145,7 @@ const fetcherHandler = hostRecord({
     const binding = target.binding;
     if (key === 'fetch') return (input, init) => fetchFrom(binding, input, init);
     return async (...args) => {
-      const reply = await hostOp('call', hostRecord({ binding, method: key, args: hostStringify(packValue(args, 0)) }));
+      const reply = await hostOp('call', hostRecord({ binding, method: key }), hostStringify(packValue(args, 0)));
       return unpackValue(hostParse(reply[0]));
     };
   },

@@ -145,11 +145,11 @@ function answered(owner, value) {
   if (owner.ended || owner.answered) return;
   try {
     if (owner.kind === 'fetch') return respond(owner, value);
-    if (owner.kind === 'rpc') hostSend(hostList('result', hostStringify(packValue(value, 0))));
+    if (owner.kind === 'rpc') hostSend(hostList('result'), hostStringify(packValue(value, 0)));
     else if (owner.kind === 'queue') {
       const { acked, retried, all } = owner.batch;
-      hostSend(hostList('result', hostStringify(hostRecord({ acked, retried, all }))));
-    } else hostSend(hostList('result', 'null'));
+      hostSend(hostList('result'), hostStringify(hostRecord({ acked, retried, all })));
+    } else hostSend(hostList('result'), 'null');
   } catch (e) {
     return failed(owner, e);
   }
