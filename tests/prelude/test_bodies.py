@@ -1,7 +1,5 @@
 """Request, Response, Blob, File and FormData."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

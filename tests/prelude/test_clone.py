@@ -1,7 +1,5 @@
 """structuredClone()."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """crypto: random values, and crypto.subtle from the worker to the host and back. Known answers are of the standards' own examples."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

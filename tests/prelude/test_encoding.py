@@ -1,7 +1,5 @@
 """TextEncoder, TextDecoder and base64 follow the standards."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Events, abort signals, timers and the global scope."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """fetch(): what goes out, what comes back, and what ends it. The other side is a real server of this machine."""
 
-
-
 from __future__ import annotations
 
 import asyncio
@@ -11,6 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from otelbridge import Request
 from tests.prelude.conftest import Run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -131,13 +130,12 @@ async def test_a_request_is_sent_once(run: Run, origin: str) -> None:
     """A request whose body is gone can't be fetched again."""
     source = "const r = new Request(origin + '/echo', { method: 'POST', body: 'x' }); await fetch(r); await fetch(r);"
     got, _ = await run(worker(origin, source))
-    assert got["throws"] == "TypeError" and "already been used" in got["message"]
+    assert got["throws"] == "TypeError"
+    assert "already been used" in got["message"]
 
 
 async def test_the_request_body_of_a_client_is_read_without_a_stream(run: Run) -> None:
     """text() of the incoming request, and a second reading that is refused."""
-    from otelbridge import Request
-
     source = """export default { async fetch(r) { const copy = r.clone(); const text = await r.text();
         return Response.json([text, r.bodyUsed, await copy.text(), await r.text().catch((e) => e.name)]) } }"""
     got, _ = await run(source, Request("POST", "http://h/", body="é".encode()))

@@ -1,7 +1,5 @@
 """Headers: names, values, order and guards."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Streams, and what workers have beyond the standard's."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Mapping

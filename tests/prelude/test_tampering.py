@@ -1,7 +1,5 @@
 """A worker that breaks the builtins breaks its own code, not the platform's nor the host protocol."""
 
-
-
 from __future__ import annotations
 
 import pytest
@@ -54,7 +52,8 @@ async def test_tampering(name: str, run: Run) -> None:
     body, items = await run(WORKER.replace("ATTACK", ATTACKS[name]))
     assert body == "answer"
     logs = [log["message"] for log in items[0]["logs"]]
-    assert logs[0] == ["first", 1] and sorted(logs[1:]) == [["late"], ["refused"]]
+    assert logs[0] == ["first", 1]
+    assert sorted(logs[1:]) == [["late"], ["refused"]]
     assert [e["message"] for e in items[0]["exceptions"]] == ["thrown"]
     assert items[0]["outcome"] == "ok"
 
