@@ -23,7 +23,7 @@ from otelbridge.logs import Indexer, Store
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TraceItem
-from otelbridge.otel.basic import BasicExporter
+from otelbridge.otel import Environment, Exporter
 from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
 from otelbridge.sessions import LogSession, SessionLogs
 from otelbridge.settings import Settings
@@ -112,7 +112,10 @@ class Bridge:
         writer.subscribe(self._indexer.wake)
 
     async def _start_export(self, data_dir: Path, writer: SpoolWriter) -> None:
-        self.exporter = await self._stack.enter_async_context(BasicExporter(directory=self._spool, service=self.settings.service))
+        environment = Environment()
+        self.exporter = await self._stack.enter_async_context(
+            Exporter(settings=self.settings, environment=environment, spools=[self._spool], data_dir=data_dir, tell=self.tail_stage.notice)
+        )
         writer.subscribe(self.exporter.wake)
 
     async def _start_workers(self, data_dir: Path) -> None:
@@ -161,6 +164,7 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.server.drain_seconds):
                     await self.drain()
+                    await self.exporter.drain(self.settings.server.drain_seconds)
         await self._stack.aclose()
 
     def stopping(self) -> None:

@@ -1,15 +1,15 @@
 """The error tree. Every error a caller can meet is here, with what the HTTP API and the command line make of it.
 
-    BridgeError
-    ├── SettingsError          a setting that can't be used                       exit 2
-    ├── WorkerCodeError        worker code that can't be accepted                 422
-    ├── WorkerNotFoundError    no worker has this id                              404
-    ├── WorkerError            what a worker threw, or what ended its invocation  500, 503, 504
-    │   └── WorkerLoadError    the same while its code was loaded
-    ├── QueryError             a query that can't be read, with its column        400
-    ├── SpoolError             the spool can't be opened or written
-    ├── StoreError             the log store can't be opened
-    └── SandboxError           a fault of the sandbox itself, never of a guest
+BridgeError
+├── SettingsError          a setting that can't be used                       exit 2
+├── WorkerCodeError        worker code that can't be accepted                 422
+├── WorkerNotFoundError    no worker has this id                              404
+├── WorkerError            what a worker threw, or what ended its invocation  500, 503, 504
+│   └── WorkerLoadError    the same while its code was loaded
+├── QueryError             a query that can't be read, with its column        400
+├── SpoolError             the spool can't be opened or written
+├── StoreError             the log store can't be opened
+└── SandboxError           a fault of the sandbox itself, never of a guest
 """
 
 from __future__ import annotations

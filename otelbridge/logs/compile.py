@@ -14,7 +14,7 @@ from otelbridge.logs.conditions import NEVER, Sql, escape_like, member_phrase, o
 from otelbridge.logs.fields import FIELDS
 from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.reader import Reader
-from otelbridge.logs.tree import And, Contains, Matches, Not, Or, Test, Tree, Words
+from otelbridge.logs.tree import And, Condition, Contains, Matches, Not, Or, Tree, Words
 
 __all__ = ["JOINS", "Plan", "compile_condition", "compile_tree"]
 
@@ -77,7 +77,7 @@ def _flatten(tree: Tree) -> list[Tree]:
 
 
 def _is_worker(tree: Tree) -> bool:
-    return isinstance(tree, Test) and not tree.structured and tree.field == "worker" and tree.operation != "is_null"
+    return isinstance(tree, Condition) and not tree.structured and tree.field == "worker" and tree.operation != "is_null"
 
 
 def _of_invocation(tree: Tree) -> bool:
@@ -85,7 +85,7 @@ def _of_invocation(tree: Tree) -> bool:
     if isinstance(tree, And | Or):
         return bool(tree.parts) and all(_of_invocation(part) for part in tree.parts)
     # Not Not, and not is_null: both hold for records without an invocation too.
-    return isinstance(tree, Test) and not tree.structured and FIELDS[tree.field].of == "invocation" and tree.operation != "is_null"
+    return isinstance(tree, Condition) and not tree.structured and FIELDS[tree.field].of == "invocation" and tree.operation != "is_null"
 
 
 def _and(matches: list[str]) -> str:
@@ -107,11 +107,11 @@ class _Compiler:
     def __init__(self, reader: Reader, *, plain: bool = False) -> None:
         self._reader = reader
         self._plain = plain
-        self._found: dict[Test, list[int]] = {}
+        self._found: dict[Condition, list[int]] = {}
 
     def workers(self, test: Tree) -> list[int]:
         """The numbers of the workers that meet a condition."""
-        assert isinstance(test, Test)
+        assert isinstance(test, Condition)
         if test not in self._found:
             sql, parameters = on_text("worker_id", test)
             self._found[test] = self._reader.json(f"SELECT json_group_array(number) FROM workers WHERE {sql}", parameters)
@@ -141,7 +141,7 @@ class _Compiler:
             if any(match is None or not exact for match, exact in found):
                 return None, False
             return (" OR " if isinstance(tree, Or) else " AND ").join([f"({match})" for match, _ in found]), True
-        if not isinstance(tree, Test):
+        if not isinstance(tree, Condition):
             return None, False
         if tree.structured:
             phrase = member_phrase(tree)
@@ -190,7 +190,7 @@ class _Compiler:
             return "has_phrase(r.text, ?, ?)", (" ".join(words.phrase), words.prefix)
         return "r.number IN (SELECT rowid FROM words WHERE words MATCH ?)", (_phrase(words.phrase, words.prefix),)
 
-    def _known(self, test: Test) -> Sql:
+    def _known(self, test: Condition) -> Sql:
         field = FIELDS[test.field]
         if field.choices:
             chosen, condition = on_choice(field.sql, test)

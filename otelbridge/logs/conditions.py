@@ -8,7 +8,7 @@ import msgspec
 
 from otelbridge.logs.fields import FIELDS
 from otelbridge.logs.tokens import tokens
-from otelbridge.logs.tree import Literal, Test, test_known, wildcards
+from otelbridge.logs.tree import Condition, Literal, test_known, wildcards
 from otelbridge.logs.writer import pack_id
 
 __all__ = ["NEVER", "Sql", "escape_like", "member_json", "member_phrase", "on_choice", "on_id", "on_member", "on_number", "on_text"]
@@ -23,7 +23,7 @@ _OBJECT = "CASE WHEN r.layout = 'j' THEN r.text WHEN r.kind = 3 THEN r.extra END
 _MAX_PHRASE = 16
 
 
-def on_text(sql: str, test: Test) -> Sql:
+def on_text(sql: str, test: Condition) -> Sql:
     """A condition on a text, of this SQL expression. NULL meets none but is_null."""
     operation, values = test.operation, test.values
     first = values[0].text if values else ""
@@ -48,7 +48,7 @@ def on_text(sql: str, test: Test) -> Sql:
     return f"instr(({sql}), ?) {'> 0' if operation == 'includes' else '= 1' if operation == 'starts_with' else '= 0'}", (first,)
 
 
-def on_number(sql: str, test: Test) -> Sql:
+def on_number(sql: str, test: Condition) -> Sql:
     """A condition on a number."""
     operation, values = test.operation, test.values
     if operation in ("is_null", "exists"):
@@ -66,14 +66,14 @@ def on_number(sql: str, test: Test) -> Sql:
     return f"({sql}) {sign} ?", (numbers[0],)
 
 
-def on_choice(sql: str, test: Test) -> tuple[list[int], Sql]:
+def on_choice(sql: str, test: Condition) -> tuple[list[int], Sql]:
     """A condition on a field with few values, which are stored as numbers: those that meet it, and the condition."""
     field = FIELDS[test.field]
     chosen = [number for number, name in enumerate(field.choices) if test_known(name, field, test)]
     return chosen, (f"{sql} IN ({', '.join(str(number) for number in chosen)})", ())
 
 
-def on_id(column: str, sql: str, test: Test) -> Sql:
+def on_id(column: str, sql: str, test: Condition) -> Sql:
     """A condition on an id: a whole one is compared as it is stored, which its index knows."""
     if test.operation in ("eq", "same", "like") and len(wildcards(test.values[0].text)) == 1:
         text = test.values[0].text
@@ -101,7 +101,7 @@ def _path(names: list[str]) -> Sql:
     return f"member({_OBJECT}, ?)", (msgspec.json.encode(names).decode(),)
 
 
-def on_member(test: Test) -> Sql:
+def on_member(test: Condition) -> Sql:
     """A condition on a member of the logged object."""
     operation, values = test.operation, test.values
     json, parameters = member_json(test.field)
@@ -142,7 +142,7 @@ def _equal(json: str, parameters: tuple[Any, ...], value: Literal) -> Sql:
     return sql, (*parameters, *texts, *parameters, *parameters, _plain(value.number))
 
 
-def member_phrase(test: Test) -> tuple[str, ...]:
+def member_phrase(test: Condition) -> tuple[str, ...]:
     """Tokens that stand next to each other in every record that meets the condition, for the index of words.
 
     A logged object's text is its JSON, so a name and its value are neighbours there: no index per member is needed.

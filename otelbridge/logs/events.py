@@ -14,9 +14,7 @@ from otelbridge.model.part import Part, SpoolItem, decode
 from otelbridge.model.record import Record, records
 from otelbridge.spool import Frame, Position
 
-__all__ = ["PING", "Decoder", "EventBatch", "Places", "batches_of", "gap", "read_places", "select"]
-
-PING = b": ping\n\n"
+__all__ = ["Decoder", "EventBatch", "Places", "batches_of", "gap", "ping", "read_places", "select"]
 
 _MAX_RUNNING_BYTES = 16 << 20
 
@@ -41,6 +39,11 @@ def read_places(text: str) -> dict[str, Position]:
             raise QueryError("Last-Event-ID: not one that an event had")
         places[found[1]] = Position(int(found[2]), int(found[3]))
     return places
+
+
+def ping(places: Places) -> bytes:
+    """A comment that keeps the connection open, with the id of a subscriber that has seen all up to these places."""
+    return b": ping\n" + _id(places)
 
 
 def _id(places: Places) -> bytes:

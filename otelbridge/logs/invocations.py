@@ -58,17 +58,16 @@ _JOINS = "JOIN workers w ON w.number = i.worker JOIN versions v ON v.number = i.
 
 
 def invocation_page(
-    segments: Sequence[Segment], tree: Tree, span: Span, budget: Budget, *, limit: int, after: Place | None
+    segments: Sequence[Segment], tree: Tree, span: Span, budget: Budget, *, limit: int, after: Place | None, ascending: bool = False
 ) -> tuple[list[Invocation], Place | None]:
     """Invocations of which any record answers the query, newest start first; and the place of the last, if more follow."""
     places: list[tuple[int, int, int]] = []  # start, segment, number
-    for segment in reversed(segments):
+    for segment in segments if ascending else reversed(segments):
         with segment.reader(budget) as reader:
-            newest: int | None = None if reader is None else reader.value("SELECT max(start_ns) FROM invocations")
-            if reader is None or newest is None or newest < (places[limit][0] if len(places) > limit else span.since_ns):
+            if reader is None or not _may_have(reader, span, places[limit][0] if len(places) > limit else None, ascending):
                 continue
-            found = _starts(reader, segment.number, tree, span, limit + 1, after)
-            places = sorted([*places, *((start, segment.number, number) for start, number in found)], reverse=True)[: limit + 1]
+            found = _starts(reader, segment.number, tree, span, limit + 1, after, ascending)
+            places = sorted([*places, *((start, segment.number, number) for start, number in found)], reverse=not ascending)[: limit + 1]
     chosen = places[:limit]
     by_number = {segment.number: segment for segment in segments}
     rows: dict[tuple[int, int], Invocation] = {}
@@ -88,13 +87,24 @@ def _pack(place: tuple[int, int, int]) -> Place:
     return place[0], place[1] * _ROWS + place[2]
 
 
-def _starts(reader: Reader, segment: int, tree: Tree, span: Span, limit: int, after: Place | None) -> list[list[int]]:
+def _may_have(reader: Reader, span: Span, furthest: int | None, ascending: bool) -> bool:
+    """Whether a segment can add to a page that goes as far as `furthest`, None for one that is not full yet."""
+    first, last = reader.row("SELECT (SELECT min(start_ns) FROM invocations), (SELECT max(start_ns) FROM invocations)") or (None, None)
+    if first is None or last < span.since_ns or first >= span.until_ns:
+        return False
+    return furthest is None or (first <= furthest if ascending else last >= furthest)
+
+
+def _starts(reader: Reader, segment: int, tree: Tree, span: Span, limit: int, after: Place | None, ascending: bool) -> list[list[int]]:
     where = "i.home AND i.start_ns >= ? AND i.start_ns < ?"
     parameters: tuple[Any, ...] = (span.since_ns, span.until_ns)
     if after is not None:
         start, (at, number) = after[0], divmod(after[1], _ROWS)
-        where += " AND (i.start_ns < ? OR (i.start_ns = ? AND i.number < ?))"
-        parameters += (start, start, number if at == segment else 0 if at < segment else 1 << 62)
+        sign = ">" if ascending else "<"
+        where += f" AND (i.start_ns {sign} ? OR (i.start_ns = ? AND i.number {sign} ?))"
+        # Of one start, those of a later segment come first, or last when ascending: all of them or none.
+        whole = segment > at if ascending else segment < at
+        parameters += (start, start, number if at == segment else (1 << 62 if whole != ascending else 0))
     if tree != And(()):
         plan = compile_tree(tree, reader)
         if plan is None:
@@ -108,7 +118,8 @@ def _starts(reader: Reader, segment: int, tree: Tree, span: Span, limit: int, af
             inner = f"SELECT 1 FROM records r INDEXED BY records_invocation {joins} WHERE r.invocation = i.number AND {plan.where}"
             where += f" AND EXISTS ({inner})"
         parameters += plan.parameters
-    rest = f"FROM invocations i WHERE {where} ORDER BY i.start_ns DESC, i.number DESC LIMIT {int(limit)}"
+    way = "ASC" if ascending else "DESC"
+    rest = f"FROM invocations i WHERE {where} ORDER BY i.start_ns {way}, i.number {way} LIMIT {int(limit)}"
     return reader.rows(("i.start_ns", "i.number"), rest, parameters)
 
 

@@ -1,7 +1,7 @@
 """The query language of CLI, API and pages: text to a tree. Errors point at the column. docs/query-language.md explains it.
 
-    query   = all { "OR" all }          all   = not { ["AND"] not }          not = ["-" | "NOT"] term
-    term    = "(" query ")" | field:value | name operator value | word | "phrase" | /regex/
+query   = all { "OR" all }          all   = not { ["AND"] not }          not = ["-" | "NOT"] term
+term    = "(" query ")" | field:value | name operator value | word | "phrase" | /regex/
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otelbridge.logs.fields import FIELDS, LEVELS, field_name
 from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.times import point_ns
 from otelbridge.logs.tokens import tokens
-from otelbridge.logs.tree import And, Contains, Literal, Matches, Not, Or, Test, Tree, Words
+from otelbridge.logs.tree import And, Condition, Contains, Literal, Matches, Not, Or, Tree, Words
 
 __all__ = ["Parsed", "literal", "parse", "text_term"]
 
@@ -203,19 +203,19 @@ class _Parser:
         comparison = _OPERATOR.match(self.text, at)
         if comparison is not None and comparison[0] in (">", ">=", "<", "<="):
             self.at = comparison.end()
-            return Test(name, False, _OPERATIONS[comparison[0]], (self.ordered(name, at),))
+            return Condition(name, False, _OPERATIONS[comparison[0]], (self.ordered(name, at),))
         value, quoted = self.value(start)
         if FIELDS[name].type == "number" and (name != "status" or quoted or "*" not in value):
             if name == "status" and re.fullmatch("[1-5][xX][xX]", value):
-                return Test(name, False, "class", (Literal(value, int(value[0])),))
+                return Condition(name, False, "class", (Literal(value, int(value[0])),))
             number = literal(value)
             if number.number is None:
                 self.fail(f"{name} is a number{', or 5xx and the like' if name == 'status' else ''}", at)
-            return Test(name, False, "eq", (number,))
+            return Condition(name, False, "eq", (number,))
         choices = FIELDS[name].choices
         if choices and (quoted or "*" not in value) and value.lower() not in choices:
             self.fail(f"{name} is one of {', '.join(choices)}", at)
-        return Test(name, False, "same" if quoted else "like", (Literal(value),))
+        return Condition(name, False, "same" if quoted else "like", (Literal(value),))
 
     def ordered(self, name: str, at: int) -> Literal:
         value, _ = self.value(at)
@@ -231,9 +231,9 @@ class _Parser:
     def member(self, name: str, operator: str, start: int) -> Tree:
         value, quoted = self.value(start)
         if "*" in value and not quoted and operator in ("=", "!="):
-            test = Test(name, True, "like", (Literal(value),))
-            return test if operator == "=" else And((Test(name, True, "exists"), Not(test)))
-        return Test(name, True, _OPERATIONS[operator], (literal(value, bare=not quoted),))
+            test = Condition(name, True, "like", (Literal(value),))
+            return test if operator == "=" else And((Condition(name, True, "exists"), Not(test)))
+        return Condition(name, True, _OPERATIONS[operator], (literal(value, bare=not quoted),))
 
     def span(self, which: str, start: int, nested: bool) -> None:
         if nested:

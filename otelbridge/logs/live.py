@@ -16,7 +16,7 @@ import msgspec
 
 from otelbridge.logs.events import Decoder, EventBatch, Places, batches_of, read_places, select
 from otelbridge.logs.subscription import Subscription
-from otelbridge.logs.tail_filter import TailFilter
+from otelbridge.logs.tail_filter import TailFilter, tail_filter
 from otelbridge.logs.wake import Wake
 from otelbridge.spool import Position, SpoolReader
 
@@ -80,6 +80,13 @@ class LiveTail:
         """Follow a further spool, from its beginning."""
         self._directories[name] = directory
         await self._open(name, "oldest")
+
+    @staticmethod
+    def filter(query: Mapping[str, object]) -> TailFilter:
+        """The filter that the parameters of `GET /v1/tail` ask for; repeated ones as lists. QueryError if they are wrong."""
+        return tail_filter(
+            (name, str(one)) for name, value in query.items() for one in (value if isinstance(value, list | tuple) else [value])
+        )
 
     @property
     def subscribers(self) -> int:

@@ -12,7 +12,7 @@ from otelbridge.logs.language import Parsed, literal, parse
 from otelbridge.logs.pages import Span
 from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.times import MAX_TIME_NS, point_ns
-from otelbridge.logs.tree import And, Contains, Matches, Or, Test, Tree
+from otelbridge.logs.tree import And, Condition, Contains, Matches, Or, Tree
 from otelbridge.logs.tree import Literal as Value
 
 __all__ = ["Calculation", "Filter", "Having", "Needle", "OrderBy", "QueryRequest", "Wanted", "member_or_field", "read_request", "span_of"]
@@ -189,7 +189,7 @@ def _filter(one: Filter, depth: int, counter: list[int]) -> Tree:
     takes = 0 if one.operation in ("exists", "is_null") else None if one.operation in ("in", "not_in") else 1
     if (takes is not None and len(values) < takes) or (takes == 1 and isinstance(one.value, list)):
         raise QueryError(f"filters: {one.operation} of {one.key!r:.100} needs one value")
-    test = Test(name, structured, one.operation, () if takes == 0 else tuple([_value(value) for value in values]))
+    test = Condition(name, structured, one.operation, () if takes == 0 else tuple([_value(value) for value in values]))
     _check_test(test, one.key)
     return test
 
@@ -202,7 +202,7 @@ def _value(value: Scalar) -> Value:
     return Value(msgspec.json.encode(value).decode(), value)
 
 
-def _check_test(test: Test, key: str) -> None:
+def _check_test(test: Condition, key: str) -> None:
     if test.operation == "regex":
         check_pattern(test.values[0].text)
     if test.structured:

@@ -10,7 +10,7 @@ from otelbridge.logs.fields import FIELDS
 from otelbridge.logs.pages import Span
 from otelbridge.logs.reader import Reader
 from otelbridge.logs.request import Calculation, member_or_field
-from otelbridge.logs.tree import And, Not, Or, Test, Tree
+from otelbridge.logs.tree import And, Condition, Not, Or, Tree
 
 __all__ = ["rollup_groups", "rollup_span"]
 
@@ -42,7 +42,7 @@ def _names(tree: Tree) -> set[str]:
         return {name for part in tree.parts for name in _names(part)}
     if isinstance(tree, Not):
         return _names(tree.part)
-    if isinstance(tree, Test) and not tree.structured and tree.operation != "is_null":  # no worker is -1 here
+    if isinstance(tree, Condition) and not tree.structured and tree.operation != "is_null":  # no worker is -1 here
         return {tree.field}
     return {"?"}
 

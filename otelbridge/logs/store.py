@@ -162,13 +162,12 @@ class Store:
         order: str = "desc",
     ) -> LogPage:
         """Search. QueryError when a parameter can't be read, or when the answer takes too long."""
-        if order not in ("asc", "desc"):
-            raise QueryError(f"order: asc or desc, not {order!r:.50}")
+        ascending = _is_ascending(order)
         parsed, span = _read(q, since, until)
         after, limit = read_cursor(cursor), _limit(limit)
 
         def work(segments: Sequence[Segment], budget: Budget) -> LogPage:
-            return LogPage(*page(segments, parsed.tree, span, budget, limit=limit, after=after, ascending=order == "asc"))
+            return LogPage(*page(segments, parsed.tree, span, budget, limit=limit, after=after, ascending=ascending))
 
         return await self._read(work)
 
@@ -179,13 +178,15 @@ class Store:
         until: str | int | float | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        order: str = "desc",
     ) -> InvocationPage:
-        """Invocations of which any record answers the query, that began in that time; newest first."""
+        """Invocations of which any record answers the query, that began in that time; newest first unless `order` is asc."""
+        ascending = _is_ascending(order)
         parsed, span = _read(q, since, until)
         after, limit = read_cursor(cursor), _limit(limit)
 
         def work(segments: Sequence[Segment], budget: Budget) -> InvocationPage:
-            found, last = invocation_page(segments, parsed.tree, span, budget, limit=limit, after=after)
+            found, last = invocation_page(segments, parsed.tree, span, budget, limit=limit, after=after, ascending=ascending)
             return InvocationPage(found, None if last is None else f"{last[0]}.{last[1]}")
 
         return await self._read(work)
@@ -249,6 +250,12 @@ def _read(q: str, since: str | int | float | None, until: str | int | float | No
     now_ns = time.time_ns()
     parsed = parse(q, now_ns)
     return parsed, span_of(parsed, since, until, now_ns)
+
+
+def _is_ascending(order: str) -> bool:
+    if order not in ("asc", "desc"):
+        raise QueryError(f"order: asc or desc, not {order!r:.50}")
+    return order == "asc"
 
 
 def _limit(limit: int) -> int:

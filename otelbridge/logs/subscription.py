@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, Self
 
-from otelbridge.logs.events import PING, Decoder, Places, batches_of, gap, select
+from otelbridge.logs.events import Decoder, Places, batches_of, gap, ping, select
 from otelbridge.logs.tail_filter import TailFilter
 from otelbridge.spool import Frame, Position, SpoolReader
 from otelbridge.spool.frame import segment_path
@@ -80,6 +80,8 @@ class Subscription:
             self._missed = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        # At once, so that the client knows that it is connected, and from where on if it loses the connection again.
+        yield b"retry: 1000\n" + ping(self._live.places() if self._after is None else self._after)
         if self._after is not None:
             async for chunk in self._catch_up(self._after):
                 yield chunk
@@ -95,7 +97,7 @@ class Subscription:
             elif self._ended:
                 return
             elif not await self._wait():
-                yield PING
+                yield ping(self._live.places())
 
     async def _wait(self) -> bool:
         try:

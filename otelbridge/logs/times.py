@@ -16,9 +16,7 @@ MAX_TIME_NS = 9_000_000_000_000_000_000
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 604800 * 10**9}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d|w)")
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,9})?")
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9})\d*)?)?\s?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
-)
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9})\d*)?)?\s?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
 
 def duration_ns(text: str) -> int | None:

@@ -11,7 +11,7 @@ from otelbridge.logs.pages import Place, Span
 from otelbridge.logs.reader import Budget
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.times import MAX_TIME_NS
-from otelbridge.logs.tree import And, Literal, Test, Tree
+from otelbridge.logs.tree import And, Condition, Literal, Tree
 from otelbridge.logs.writer import pack_id
 from otelbridge.model.record import rfc3339
 
@@ -59,7 +59,7 @@ def trace_page(
 
 def _is_first(segments: Sequence[Segment], tree: Tree, span: Span, one: Invocation, budget: Budget) -> bool:
     """Whether no invocation of the same trace that answers the query began before."""
-    same = Test("trace", False, "eq", (Literal(one.trace_id, None),))
+    same = Condition("trace", False, "eq", (Literal(one.trace_id, None),))
     before = Span(span.since_ns, min(int(one.time_unix_nano), MAX_TIME_NS))
     return not invocation_page(segments, And((same, tree)), before, budget, limit=1, after=None)[0]
 

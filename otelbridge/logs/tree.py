@@ -14,7 +14,7 @@ from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.tokens import ascii_lower, has_phrase
 from otelbridge.model.record import Record
 
-__all__ = ["And", "Contains", "Literal", "Matches", "Not", "Or", "Test", "Tree", "Words", "like", "matches", "test_known", "wildcards"]
+__all__ = ["And", "Condition", "Contains", "Literal", "Matches", "Not", "Or", "Tree", "Words", "like", "matches", "test_known", "wildcards"]
 
 
 class And(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Literal(msgspec.Struct, frozen=True):
     bare: bool = True
 
 
-class Test(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True):
     """A condition on a field: one of FIELDS, or with `structured` the path of a member of a logged object.
 
     Operations: those of the query builder, and "like" (wildcards; known fields ignore case), "same" (case ignored), "class" (5xx).
@@ -77,7 +77,7 @@ class Test(msgspec.Struct, frozen=True):
     values: tuple[Literal, ...] = ()
 
 
-Tree = And | Or | Not | Words | Contains | Matches | Test
+Tree = And | Or | Not | Words | Contains | Matches | Condition
 
 
 def matches(tree: Tree, record: Record) -> bool:
@@ -110,7 +110,7 @@ def contains(text: str, piece: str, match_case: bool) -> bool:
 # --------------------------------------------------------------------------------------------------------- conditions
 
 
-def test_known(value: Value, field: Field, test: Test) -> bool:
+def test_known(value: Value, field: Field, test: Condition) -> bool:
     """Whether a value of a known field meets a condition on it."""
     operation = test.operation
     if value is None:
@@ -131,7 +131,7 @@ def test_known(value: Value, field: Field, test: Test) -> bool:
     return _compare(value, [v.text for v in test.values], operation)
 
 
-def _test_member(value: Any, test: Test) -> bool:
+def _test_member(value: Any, test: Condition) -> bool:
     operation = test.operation
     if value is None:
         return operation == "is_null"

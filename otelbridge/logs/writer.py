@@ -33,6 +33,7 @@ _INVOCATION = (
 _RECORD = "number, skew, kind, level, worker, invocation, sequence, span, text, layout, extra"
 _NO_END = (None,) * 9
 
+
 def pack_id(value: str) -> bytes | str:
     """An id as it is stored: lower-case hex as its bytes, anything else as it is."""
     try:

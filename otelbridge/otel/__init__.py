@@ -1,1 +1,8 @@
-"""From the spool to collectors: mapping to OTLP, resources, delivery, the loss ledger."""
+"""OpenTelemetry: what a part becomes, and how it gets to its destinations. The only wing that imports opentelemetry."""
+
+from __future__ import annotations
+
+from otelbridge.otel.environment import Environment
+from otelbridge.otel.exporter import Exporter
+
+__all__ = ["Environment", "Exporter"]

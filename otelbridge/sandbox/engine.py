@@ -188,10 +188,7 @@ class Engine:
 
     def compile(self, wasm_bytes: bytes) -> wasmtime.Module:
         """Compile a module of our own, now. Failure when wasmtime refuses it. Untrusted modules: compiler.py."""
-        try:
-            return wasmtime.Module(self._engine, wasm_bytes)
-        except wasmtime.WasmtimeError as error:
-            raise wasm.Failure(wasm.message_of(error)) from None
+        return wasm.compile_module(self._engine, wasm_bytes)
 
     def load(self, path: Path) -> wasmtime.Module:
         """Map a compiled module that Cache.get() has verified. Failure when it was made on another kind of machine, or

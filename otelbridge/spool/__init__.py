@@ -5,9 +5,20 @@ One writer per process and directory; any number of readers, each with its own d
 
 from __future__ import annotations
 
+from otelbridge.spool.drops import read_pending as pending_drops
 from otelbridge.spool.frame import Frame, Position
 from otelbridge.spool.reader import Backlog, SpoolReader, forget_consumer, registered_consumers
 from otelbridge.spool.shed import Tally
 from otelbridge.spool.writer import SpoolWriter
 
-__all__ = ["Backlog", "Frame", "Position", "SpoolReader", "SpoolWriter", "Tally", "forget_consumer", "registered_consumers"]
+__all__ = [
+    "Backlog",
+    "Frame",
+    "Position",
+    "SpoolReader",
+    "SpoolWriter",
+    "Tally",
+    "forget_consumer",
+    "pending_drops",
+    "registered_consumers",
+]

@@ -61,6 +61,7 @@ class SpoolReader:
         self._crossings: list[tuple[Position, Position]] = []  # ends of segments, and where the next one begins
         directory.mkdir(parents=True, exist_ok=True)
         found = read_cursor(directory, name) if name is not None else None
+        self.resumed = found is not None  # whether this consumer has been here before
         self._position = found or (self._end() if start == "newest" else self._begin())
         self.committed = self._position
         if name is not None and found is None:

@@ -105,4 +105,5 @@ def _query_parameter(parameter: Parameter) -> dict[str, Any]:
     schema = msgspec.json.schema(parameter.kind)
     if parameter.repeat:
         schema = {"type": "array", "items": schema}
-    return {"name": parameter.name, "in": "query", "description": parameter.text, "schema": schema}
+    required = {"required": True} if parameter.required else {}
+    return {"name": parameter.name, "in": "query", "description": parameter.text, "schema": schema} | required

@@ -29,6 +29,7 @@ class Parameter(msgspec.Struct, frozen=True):
     text: str
     kind: Any = str
     repeat: bool = False
+    required: bool = False
 
 
 class Call(msgspec.Struct):
@@ -123,6 +124,9 @@ def checked_query(text: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
             raise bad_request(f"The query parameter {name} is given more than once.")
         else:
             out[name] = checked
+    for parameter in known.values():
+        if parameter.required and parameter.name not in out:
+            raise bad_request(f"The query parameter {parameter.name} is missing.")
     return out
 
 

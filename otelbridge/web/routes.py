@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from otelbridge.logs import InvocationPage, LogPage, QueryRequest
+from otelbridge.logs.expert import SqlResult
 from otelbridge.web import health, openapi, run, telemetry, workers
 from otelbridge.web.code import CodeBody
 from otelbridge.web.route import Route
@@ -54,7 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=telemetry.get_logs,
         summary="Search the log store",
         query=telemetry.SEARCH,
-        result=telemetry.LogsBody,
+        result=LogPage,
         errors=(400, 503),
     ),
     Route(
@@ -63,7 +65,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=telemetry.get_invocations,
         summary="List invocations",
         query=telemetry.SEARCH,
-        result=telemetry.InvocationsBody,
+        result=InvocationPage,
         errors=(400, 503),
     ),
     Route(
@@ -80,9 +82,36 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/v1/query",
         handler=telemetry.run_query,
         summary="Run a query of the query builder",
-        body=dict[str, Any],
+        body=QueryRequest,
         result=dict[str, Any],
         errors=(400, 413, 503),
+    ),
+    Route(
+        method="POST",
+        path="/v1/sql",
+        handler=telemetry.run_sql,
+        summary="Run read-only SQL",
+        body=telemetry.SqlBody,
+        result=SqlResult,
+        errors=(400, 413, 503),
+    ),
+    Route(
+        method="GET",
+        path="/v1/keys",
+        handler=telemetry.get_keys,
+        summary="List names that queries can use",
+        query=telemetry.KEYS,
+        result=telemetry.KeysBody,
+        errors=(400, 503),
+    ),
+    Route(
+        method="GET",
+        path="/v1/values",
+        handler=telemetry.get_values,
+        summary="List values of a field",
+        query=telemetry.VALUES,
+        result=telemetry.ValuesBody,
+        errors=(400, 503),
     ),
     Route(
         method="GET",

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from otelbridge.errors import QueryError
-from otelbridge.model.record import Record
+from otelbridge.logs import QueryRequest, Store
+from otelbridge.logs.lookups import Key, KeyValue
 from otelbridge.web.problem import Problem, not_found
 from otelbridge.web.reply import Reply, json_reply, stream
-from otelbridge.web.route import Call, Parameter
+from otelbridge.web.route import Call, Parameter, readable
 
-__all__ = ["SEARCH", "TAIL", "get_exports", "get_invocation", "get_invocations", "get_logs", "live_tail", "run_query"]
+__all__ = [
+    "KEYS",
+    "SEARCH",
+    "TAIL",
+    "VALUES",
+    "KeysBody",
+    "SqlBody",
+    "ValuesBody",
+    "get_exports",
+    "get_invocation",
+    "get_invocations",
+    "get_keys",
+    "get_logs",
+    "get_values",
+    "live_tail",
+    "run_query",
+    "run_sql",
+]
+
+T = TypeVar("T")
 
 SEARCH: Final = (
     Parameter("q", 'The query, for example `level:error worker:abc* user_id>=100 "free text"`; see docs/query.md.'),
@@ -36,30 +56,45 @@ TAIL: Final = (
 )
 
 
-class LogsBody(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of records."""
+KEYS: Final = (
+    Parameter("prefix", "Only names that begin with this."),
+    Parameter("limit", "Most names to return.", Annotated[int, Meta(ge=1, le=1_000)]),
+)
 
-    logs: list[Record]
-    next_cursor: str | None
+VALUES: Final = (
+    Parameter("key", "The field whose values are asked for.", required=True),
+    Parameter("prefix", "Only values that begin with this."),
+    Parameter("limit", "Most values to return.", Annotated[int, Meta(ge=1, le=1_000)]),
+)
 
 
-class InvocationsBody(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of invocations."""
+class KeysBody(msgspec.Struct, frozen=True):
+    """Names that queries can use."""
 
-    invocations: list[dict[str, Any]]
-    next_cursor: str | None
+    keys: list[Key]
+
+
+class ValuesBody(msgspec.Struct, frozen=True):
+    """Values that a field has lately had, the most frequent first."""
+
+    values: list[KeyValue]
+
+
+class SqlBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One SELECT over the views that docs/store.md describes; `params` for its question marks."""
+
+    sql: Annotated[str, Meta(min_length=1)]
+    params: list[str | int | float | bool | None] = []
 
 
 async def get_logs(call: Call) -> Reply:
     """Records that match, newest first."""
-    page = await _store(call).logs(**call.query)
-    return json_reply({"logs": page.logs, "nextCursor": page.next_cursor})
+    return json_reply(await _store(call).logs(**call.query))
 
 
 async def get_invocations(call: Call) -> Reply:
     """Invocations that match, newest first."""
-    page = await _store(call).invocations(**call.query)
-    return json_reply({"invocations": page.invocations, "nextCursor": page.next_cursor})
+    return json_reply(await _store(call).invocations(**call.query))
 
 
 async def get_invocation(call: Call) -> Reply:
@@ -72,11 +107,23 @@ async def get_invocation(call: Call) -> Reply:
 
 async def run_query(call: Call) -> Reply:
     """The query builder."""
-    try:
-        query = msgspec.json.decode(await call.body())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise QueryError(f"The body is not JSON: {e}") from None
-    return json_reply(await _store(call).query(query))
+    return json_reply(await _store(call).query(await _question(call, QueryRequest)))
+
+
+async def run_sql(call: Call) -> Reply:
+    """Read-only SQL."""
+    body = await _question(call, SqlBody)
+    return json_reply(await _store(call).sql(body.sql, body.params))
+
+
+async def get_keys(call: Call) -> Reply:
+    """Names for completion."""
+    return json_reply(KeysBody(await _store(call).keys(**call.query)))
+
+
+async def get_values(call: Call) -> Reply:
+    """Values for completion."""
+    return json_reply(ValuesBody(await _store(call).values(**call.query)))
 
 
 async def live_tail(call: Call) -> Reply:
@@ -88,7 +135,7 @@ async def live_tail(call: Call) -> Reply:
     # The second header keeps a proxy from holding events back.
     headers = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
     try:
-        return await stream(call.request, 200, headers, subscription)
+        return await stream(call.request, 200, headers, aiter(subscription))
     finally:
         await subscription.aclose()
 
@@ -98,7 +145,17 @@ async def get_exports(call: Call) -> Reply:
     return json_reply(call.bridge.exports())
 
 
-def _store(call: Call) -> Any:
+async def _question(call: Call, kind: type[T]) -> T:
+    """The body of a query: whatever is wrong with it is a QueryError, as in the text of a query."""
+    try:
+        return msgspec.json.decode(await call.body(), type=kind)
+    except msgspec.ValidationError as e:
+        raise QueryError(readable(e)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise QueryError(f"The body is not JSON: {e}") from None
+
+
+def _store(call: Call) -> Store:
     if call.bridge.store is None:
         raise Problem(503, "store-off", "The log store is off", "Set store.enabled to search and query logs.")
     return call.bridge.store

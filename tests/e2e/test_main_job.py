@@ -24,7 +24,7 @@ WAT = """(module
   (func (export "otelbridge_alloc") (param i32) (result i32) (i32.const 1024))
   (func (export "otelbridge_fetch") (param i32 i32) (result i64)
     (call $log (i32.const 3) (i32.const 16) (i32.const 15))
-    (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 48))))
+    (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 46))))
 """
 
 

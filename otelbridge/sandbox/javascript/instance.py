@@ -142,9 +142,9 @@ class JsInstance:
         """A JavaScript guest never sleeps inside a call: its timers are host operations."""
         return 0.0
 
-    def contents(self) -> bytes:
-        """A copy of the whole memory, for an image."""
-        return self._memory.read(0, self._memory.size)
+    def peek(self, pointer: int, length: int) -> bytes:
+        """A copy of a range of the memory, for an image."""
+        return self._memory.read(pointer, length)
 
     def close(self) -> None:
         """Free the instance. Idempotent."""

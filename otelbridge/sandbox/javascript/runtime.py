@@ -81,7 +81,7 @@ class JsRuntime:
                 words, _ = view.words(state, 32)
                 raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
             size = view.size
-            module = self._engine.compile(image.image(view.read(0, size)))
+            module = self._engine.compile(image.image(size, view.read))
         except (Trap, Failure, Stop, OutOfBounds) as e:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
@@ -117,5 +117,5 @@ class JsRuntime:
 
         Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
         """
-        memory = instance.contents()
-        return self._image(image.image(memory), len(memory), self._base.state)
+        size = instance.memory_bytes
+        return self._image(image.image(size, instance.peek), size, self._base.state)

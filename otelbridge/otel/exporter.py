@@ -1,0 +1,242 @@
+"""The exporter: everything behind the spool that sends telemetry on. One per bridge, or in the hub for all loaders."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from otelbridge.otel.console import ConsoleTransport
+from otelbridge.otel.deadletter import DeadLetters
+from otelbridge.otel.destination import CONSOLE, Destination, destinations
+from otelbridge.otel.environment import LOGS, SPANS, Endpoint, Environment, Signal
+from otelbridge.otel.intake import LogsIntake, SpansIntake
+from otelbridge.otel.lane import Lane
+from otelbridge.otel.outbox import Outbox
+from otelbridge.otel.over_http import HttpTransport
+from otelbridge.otel.report import exports
+from otelbridge.otel.resource import Resources, bridge_attributes, shared_attributes
+from otelbridge.otel.sampling import Sampling
+from otelbridge.otel.sender import Sender
+from otelbridge.otel.shape import Shape
+from otelbridge.otel.transport import Transport
+from otelbridge.settings import Settings
+from otelbridge.spool import forget_consumer, registered_consumers
+
+__all__ = ["Exporter"]
+
+_log = logging.getLogger("otelbridge.otel")
+
+# Collectors refuse gRPC messages above 4 MiB unless told otherwise; over HTTP a smaller request is no worse.
+_MAX_REQUEST_BYTES = 4_000_000
+_TELL_SECONDS = 10.0
+
+Tell = Callable[..., None]  # level, text, worker_id=..., **fields
+
+
+class Exporter:
+    """See the module's text. Use as `async with Exporter(...)`; wake() when something was appended in this process.
+
+    `spools`: the directories to read; `data_dir`: where progress, ledgers and dead letters are kept; `tell`: takes a
+    record of the bridge itself (level, text, worker_id=, **fields), normally into the spool.
+    """
+
+    def __init__(
+        self, *, settings: Settings, environment: Environment, spools: Sequence[Path], data_dir: Path, tell: Tell | None = None
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._spools = list(spools)
+        self._directory = data_dir / "export"
+        self._tell = tell
+        self._losses: dict[tuple[str, str, str, Signal], int] = {}
+        self._told = time.monotonic()
+        self._resources = Resources(shared_attributes(settings, environment), bridge_attributes(environment, data_dir))
+        self.destinations = destinations(settings, environment)
+        self.lanes: dict[tuple[str, Signal], Lane] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = False
+        self._teller: asyncio.Task[None] | None = None
+
+    # ----------------------------------------------------------------------------------------------------------- life
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        for line in self._environment.warnings:
+            _log.warning("%s", line)
+        await asyncio.to_thread(self._forget_removed)
+        for destination in self.destinations:
+            for signal in destination.endpoints:
+                if signal in (LOGS, SPANS):
+                    lane = await asyncio.to_thread(self._lane, destination, signal)
+                    self.lanes[destination.name, signal] = lane
+                    lane.start()
+        self._teller = self._loop.create_task(self._tell_losses())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop at once; what is not settled is sent after the next start. May be called twice."""
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.cancel()
+            await asyncio.gather(teller, return_exceptions=True)
+        for lane in self.lanes.values():
+            await lane.aclose()
+
+    async def drain(self, timeout: float) -> bool:
+        """Send all that is in the spools, for at most `timeout` seconds; whether everything has left."""
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(lane.drained() for lane in self.lanes.values()))
+        except TimeoutError:
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Something was appended. Callable from any thread, cheap when called often."""
+        if not self._woken and self._loop is not None:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = False
+        for lane in self.lanes.values():
+            lane.wake()
+
+    # ------------------------------------------------------------------------------------------------------- building
+
+    def _lane(self, destination: Destination, signal: Signal) -> Lane:
+        endpoint = destination.endpoints[signal]
+        export = self._settings.export
+        limits = self._environment.batches[signal]
+        path = self._directory / destination.name / signal
+        sampling = Sampling(signal, self._settings.observability, self._environment)
+        outbox = Outbox(signal, limits, self._resources, max_bytes=_MAX_REQUEST_BYTES)
+        dead_letters = self._dead_letters(destination, signal)
+        sender = Sender(
+            _transport(endpoint),
+            timeout_s=endpoint.timeout_ms / 1000,
+            retry_bounded_s=export.retry_500_seconds,
+            max_bytes=_MAX_REQUEST_BYTES,
+            dead_letters=dead_letters,
+        )
+        shape = self._shape(signal)
+        intake = (
+            LogsIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape, structured=export.structured_attributes)
+            if signal == LOGS
+            else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape)
+        )
+        return Lane(
+            signal=signal,
+            consumer=_consumer(destination.name, signal),
+            spools=self._spools,
+            state_path=path / "progress",
+            intake=intake,
+            outbox=outbox,
+            sender=sender,
+            limits=limits,
+            on_loss=lambda worker_id, lost, reason: self._lost(destination.name, worker_id, reason, signal, lost),
+        )
+
+    def _shape(self, signal: Signal) -> Shape:
+        """The limits of the settings and those of the standard variables, the lower one of each."""
+        export, limits = self._settings.export, self._environment.attribute_limits[signal]
+        counts = [n for n in (export.max_attributes, limits.count) if n]
+        return Shape(
+            body_bytes=export.max_line_bytes,
+            attributes=min(counts) if counts else 0,
+            attribute_bytes=export.max_attribute_bytes,
+            attribute_chars=limits.length or 0,
+        )
+
+    def _dead_letters(self, destination: Destination, signal: Signal) -> DeadLetters:
+        path = self._directory / destination.name / signal / "dead-letters.jsonl"
+        return DeadLetters(path, destination=destination.name, signal=signal, max_bytes=self._settings.export.dead_letter_bytes)
+
+    def _forget_removed(self) -> None:
+        """Destinations that are configured no longer must not hold on to the spool."""
+        wanted = {_consumer(d.name, s) for d in self.destinations for s in d.endpoints}
+        for directory in self._spools:
+            for name in registered_consumers(directory):
+                if name.startswith("export.") and name not in wanted:
+                    _log.warning("destination %s is configured no longer: what was still to be sent there is given up", name)
+                    forget_consumer(directory, name)
+
+    # -------------------------------------------------------------------------------------------------------- looking
+
+    def exports(self) -> dict[str, Any]:
+        """The loss ledger, as GET /v1/exports shows it."""
+        return exports(self.destinations, self.lanes, self._spools)
+
+    def metrics_text(self) -> str:
+        """The exporter's part of /metrics, in Prometheus' text form."""
+        return ""
+
+    # ---------------------------------------------------------------------------------------------------- dead letters
+
+    def dead_letters(self) -> Iterator[dict[str, Any]]:
+        """What destinations refused for good: {time, destination, signal, error, records, workers, request}."""
+        for destination in self.destinations:
+            for signal in destination.endpoints:
+                yield from self._dead_letters(destination, signal).letters()
+
+    async def resend(self, destination: str | None = None) -> dict[str, int]:
+        """Send dead letters again, to all destinations or one: {"delivered": records, "failed": records}."""
+        out = {"delivered": 0, "failed": 0}
+        for (name, signal), lane in self.lanes.items():
+            if destination is None or name == destination:
+                letters = next(self._dead_letters(d, signal) for d in self.destinations if d.name == name)
+                delivered, failed = await lane.resend(letters)
+                out["delivered"] += delivered
+                out["failed"] += failed
+        return out
+
+    # ---------------------------------------------------------------------------------------------- the bridge's own
+
+    def _lost(self, destination: str, worker_id: str, reason: str, signal: Signal, count: int) -> None:
+        key = (destination, worker_id, reason, signal)
+        if key in self._losses or len(self._losses) < 1000:
+            self._losses[key] = self._losses.get(key, 0) + count
+
+    async def _tell_losses(self) -> None:
+        """Losses become records of the bridge itself, a few seconds' worth in one."""
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            losses, self._losses = self._losses, {}
+            for (destination, worker_id, reason, signal), count in losses.items():
+                text = f"{count} {signal} of worker {worker_id} did not get to {destination}: {reason}"
+                _log.warning("%s", text)
+                if self._tell is not None:
+                    self._tell(
+                        "warn",
+                        text,
+                        worker_id=worker_id,
+                        event="otelbridge.export.lost",
+                        destination=destination,
+                        signal=signal,
+                        reason=reason,
+                        count=count,
+                    )
+
+
+def _transport(endpoint: Endpoint) -> Transport:
+    if endpoint.protocol == CONSOLE:
+        return ConsoleTransport()
+    if endpoint.protocol == "grpc":
+        from otelbridge.otel.over_grpc import GrpcTransport
+
+        return GrpcTransport(endpoint)
+    return HttpTransport(endpoint)
+
+
+def _consumer(destination: str, signal: Signal) -> str:
+    return f"export.{destination}.{signal}"

@@ -1,0 +1,174 @@
+"""One spool as one lane reads it: which frames are done, which are not, and how far records have been counted.
+
+Frames are settled in any order (batches overtake each other, invocations wait for their end), so progress is a lowest
+open position and the ranges above it that are done. After a kill, only what lies between them is read again.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from otelbridge.otel.ledger import Ledger
+from otelbridge.spool import Frame, Position, SpoolReader
+
+__all__ = ["Feed", "Token"]
+
+
+class Token:
+    """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
+    the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
+
+    __slots__ = ("_fates", "_feed", "_held", "end", "extra", "number", "start", "time_ns", "worker_id")
+
+    def __init__(self, feed: Feed, number: int, frame: Frame) -> None:
+        self._feed = feed
+        self._held = 1
+        self._fates: dict[str | None, int] = {}
+        self.number = number
+        self.start = frame.start
+        self.end = frame.position
+        self.time_ns = frame.time_ns
+        self.worker_id = ""
+        self.extra = 0  # records that were not counted with the frame: the span of a lost end
+
+    def hold(self) -> None:
+        self._held += 1
+
+    def fate(self, reason: str | None, count: int) -> None:
+        """What became of `count` records: None for delivered, "rejected", or why they were dropped."""
+        if count:
+            self._fates[reason] = self._fates.get(reason, 0) + count
+
+    def release(self) -> None:
+        self._held -= 1
+        if self._held == 0:
+            self._feed.settle(self, self._fates)
+
+
+class Feed:
+    """See the module's text. `local` positions are those of one spool directory; blocking calls are named so."""
+
+    def __init__(self, directory: Path, *, consumer: str, ledger: Ledger, state: dict[str, Any] | None) -> None:
+        self.directory = directory
+        self.reader = SpoolReader(directory, consumer)
+        self._ledger = ledger
+        self._scanner = SpoolReader(directory, None)
+        self._done: list[tuple[Position, Position]] = []  # of an earlier process, above the lowest open position
+        self._open: deque[Token] = deque()
+        self._settled: set[int] = set()
+        self._new: list[Token] = []  # settled since the last note in the journal
+        self._noting: list[Token] = []
+        self._number = 0
+        self.boot = 0
+        if state is None or not self.reader.resumed:  # without a cursor, what the journal knows was another spool
+            self.counted = self.reader.position
+        else:
+            low = Position(*state["low"])
+            self._done, low = _merge(low, [(Position(*a), Position(*b)) for a, b in state["done"]])
+            self.counted = max(Position(*state["counted"]), low)
+            self.reader.seek(low)
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def read_blocking(self, max_bytes: int, max_frames: int) -> list[Frame]:
+        """The next frames to be sent."""
+        return self.reader.read(max_bytes, max_frames)
+
+    def scan_blocking(self, max_bytes: int) -> list[Frame]:
+        """Frames that have not been counted, ahead of the reader, while nothing more can be sent."""
+        self._scanner.seek(max(self.counted, self.reader.position))
+        return self._scanner.read(max_bytes)
+
+    def token(self, frame: Frame) -> Token | None:
+        """A token for a frame; None when an earlier process was done with it."""
+        self._number += 1
+        token = Token(self, self._number, frame)
+        self._open.append(token)
+        if self._was_done(frame.start):
+            self._settled.add(token.number)
+            return None
+        return token
+
+    def _was_done(self, start: Position) -> bool:
+        if not self._done:
+            return False
+        at = bisect.bisect_right(self._done, start, key=lambda r: r[0]) - 1
+        if at < 0:
+            return False
+        if at > 0:  # ranges before this one will not be asked for again
+            del self._done[:at]
+            at = 0
+        return start < self._done[at][1]
+
+    # ------------------------------------------------------------------------------------------------------ progress
+
+    def settle(self, token: Token, fates: dict[str | None, int]) -> None:
+        """A frame is done: its fates enter the ledger."""
+        self._settled.add(token.number)
+        self._new.append(token)
+        self._ledger.emit(token.worker_id, token.extra)
+        for reason, count in fates.items():
+            self._ledger.settle(token.worker_id, reason, count)
+
+    @property
+    def low(self) -> Position:
+        """Everything before it is done."""
+        while self._open and self._open[0].number in self._settled:
+            self._settled.discard(self._open.popleft().number)
+        return self._open[0].start if self._open else self.reader.position
+
+    def take_changes(self) -> dict[str, Any]:
+        """What was settled and counted since the last call, for the journal."""
+        self._noting, self._new = self._new, []
+        return {"done": _ranges(sorted(self._noting, key=lambda t: t.number)), "counted": self.counted}
+
+    def give_back(self) -> None:
+        """The journal could not take the last changes: they are still to be noted."""
+        self._new = self._noting + self._new
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of the progress, for the journal."""
+        low = self.low
+        ranges = _ranges(token for token in self._open if token.number in self._settled)
+        position = self.reader.position
+        return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > position], "counted": self.counted}
+
+    def release_blocking(self) -> None:
+        """Let go of the segments that are done."""
+        low = self.low
+        if low > self.reader.committed:
+            self.reader.commit(low)
+
+    def close(self) -> None:
+        self.reader.close()
+        self._scanner.close()
+
+
+def _ranges(tokens: Iterable[Token]) -> list[list[Position]]:
+    """The places of frames, those of frames read after one another as one."""
+    out: list[list[Position]] = []
+    last = -1
+    for token in tokens:
+        if token.number == last + 1:
+            out[-1][1] = token.end
+        else:
+            out.append([token.start, token.end])
+        last = token.number
+    return out
+
+
+def _merge(low: Position, ranges: list[tuple[Position, Position]]) -> tuple[list[tuple[Position, Position]], Position]:
+    """Sorted ranges without overlaps, and the lowest open position that they leave."""
+    out: list[tuple[Position, Position]] = []
+    for start, end in sorted(ranges):
+        if start <= low:
+            low = max(low, end)
+        elif out and start <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((start, end))
+    return out, low

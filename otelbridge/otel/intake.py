@@ -1,0 +1,164 @@
+"""From a spool's items to rows in the outbox: one intake for log records, one for spans. Decides what is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import msgspec
+
+from otelbridge.model.count import count
+from otelbridge.model.part import Notice, Part
+from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
+from otelbridge.otel.destination import Destination
+from otelbridge.otel.feed import Feed, Token
+from otelbridge.otel.mapping import log_rows, span_rows
+from otelbridge.otel.outbox import Outbox
+from otelbridge.otel.request import BRIDGE
+from otelbridge.otel.sampling import Sampling, has_errors
+from otelbridge.otel.shape import TRUNCATED, Shape
+from otelbridge.otel.waiting import Gathered, Waiting
+
+__all__ = ["Intake", "LogsIntake", "SpansIntake"]
+
+DISABLED = "disabled"
+FILTERED = "filtered"
+SAMPLED = "sampled"
+
+
+class Intake(Protocol):
+    """What a lane hands its items to. Each token is released when its records are in the outbox or given up."""
+
+    waiting: Waiting
+    truncated: int
+
+    def part(self, part: Part, token: Token, feed: Feed) -> None:
+        """A part of an invocation."""
+
+    def notice(self, notice: Notice, token: Token) -> None:
+        """A record of the bridge itself."""
+
+    def decide(self, gathered: Gathered) -> None:
+        """Decide on an invocation whose end will not come."""
+
+
+class LogsIntake:
+    """Log records leave as soon as they are read, unless their invocation must show first that it is worth keeping."""
+
+    def __init__(self, *, destination: Destination, outbox: Outbox, sampling: Sampling, shape: Shape, structured: bool) -> None:
+        self.waiting = Waiting()
+        self.truncated = 0
+        self._destination = destination
+        self._outbox = outbox
+        self._sampling = sampling
+        self._shape = shape
+        self._structured = structured
+        self._marks = bool(shape.body_bytes or shape.attribute_bytes or shape.attribute_chars or shape.attributes)
+
+    def part(self, part: Part, token: Token, feed: Feed) -> None:
+        reason = None
+        if not self._sampling.enabled:
+            reason = DISABLED
+        elif not self._destination.takes(part.worker.worker_id):
+            reason = FILTERED
+        elif self._sampling.head(part):
+            return self._send(part, token)
+        elif not self._sampling.waits:
+            reason = SAMPLED
+        if reason is not None:
+            return _give_up(part, token, reason)
+        gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
+        if gathered is not None:
+            self.decide(gathered)
+        return None
+
+    def decide(self, gathered: Gathered) -> None:
+        keep = self._sampling.keep(gathered.parts[-1].end, gathered.errors)
+        for part, token in zip(gathered.parts, gathered.tokens, strict=True):
+            if keep:
+                self._send(part, token)
+            else:
+                _give_up(part, token, SAMPLED)
+
+    def notice(self, notice: Notice, token: Token) -> None:
+        token.worker_id = BRIDGE
+        if not self._sampling.enabled:
+            token.fate(DISABLED, 1)
+        else:
+            digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
+            self._outbox.add_notice(notice, digest.hexdigest(), token)
+        token.release()
+
+    def _send(self, part: Part, token: Token) -> None:
+        rows = list(log_rows(part, shape=self._shape, structured=self._structured, lowest=self._destination.lowest))
+        if self._destination.lowest:
+            token.fate(FILTERED, count(part).logs - len(rows))
+        if self._marks:
+            self.truncated += sum(row.extra is not None and TRUNCATED in row.extra for row in rows)
+        if rows:
+            self._outbox.add_logs(part, rows, token)
+        token.release()
+
+
+class SpansIntake:
+    """Spans leave when their invocation has ended: its own span, and the fate of those it opened, are known then."""
+
+    def __init__(self, *, destination: Destination, outbox: Outbox, sampling: Sampling, shape: Shape) -> None:
+        self.waiting = Waiting()
+        self.truncated = 0
+        self._destination = destination
+        self._outbox = outbox
+        self._sampling = sampling
+        self._shape = shape
+
+    def part(self, part: Part, token: Token, feed: Feed) -> None:
+        if not self._sampling.enabled:
+            return _give_up_spans(part, token, DISABLED)
+        if not self._destination.takes(part.worker.worker_id):
+            return _give_up_spans(part, token, FILTERED)
+        errors = False
+        if not self._sampling.head(part):
+            if not self._sampling.waits:
+                return _give_up_spans(part, token, SAMPLED)
+            errors = has_errors(part)
+        gathered = self.waiting.add(_spans_only(part), token, feed, errors=errors)
+        if gathered is not None:
+            self.decide(gathered)
+        return None
+
+    def decide(self, gathered: Gathered) -> None:
+        parts, tokens = gathered.parts, gathered.tokens
+        last = parts[-1]
+        if not self._sampling.head(last) and not self._sampling.keep(last.end, gathered.errors):
+            for part, token in zip(parts, tokens, strict=True):
+                _give_up_spans(part, token, SAMPLED)
+            return
+        if last.end is None:
+            tokens[-1].extra = 1  # the span of an invocation whose process died
+        rows = span_rows(parts, shape=self._shape)
+        self.truncated += sum(TRUNCATED in row.attributes for row in rows)
+        counts = [(token, count(part).spans + token.extra) for part, token in zip(parts, tokens, strict=True)]
+        self._outbox.add_spans(last.worker, rows, counts)
+        for token in tokens:
+            token.release()
+
+    def notice(self, notice: Notice, token: Token) -> None:
+        token.release()  # notices are log records
+
+
+def _give_up(part: Part, token: Token, reason: str) -> None:
+    token.fate(reason, count(part).logs)
+    token.release()
+
+
+def _give_up_spans(part: Part, token: Token, reason: str) -> None:
+    token.fate(reason, count(part).spans)
+    token.release()
+
+
+def _spans_only(part: Part) -> Part:
+    """A part that waits without its log lines: they may be the larger half of its memory, and nobody asks for them."""
+    if part.end is not None or not part.ring:
+        return part
+    kept = b"".join(pack(e.kind, e.payload, time_ns=e.time_ns, span=e.span) for e in walk(part.ring) if e.kind in (SPAN_OPEN, SPAN_CLOSE))
+    return msgspec.structs.replace(part, ring=kept)

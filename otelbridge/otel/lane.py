@@ -1,0 +1,326 @@
+"""A lane: one signal on its way from the spools to one destination. Lanes share nothing, so none holds up another.
+
+    read frames -> intake (sample, map) -> outbox (batches) -> sender (attempts) -> tokens settle -> journal
+
+The journal gets, in one write, what was settled and how far records were counted: a kill at any moment loses nothing,
+repeats only what was under way, and leaves the ledger exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otelbridge.model.count import count
+from otelbridge.model.part import Notice, SpoolItem, decode
+from otelbridge.otel.deadletter import DeadLetters
+from otelbridge.otel.environment import LOGS, BatchLimits, Signal
+from otelbridge.otel.feed import Feed
+from otelbridge.otel.intake import Intake
+from otelbridge.otel.journal import Journal
+from otelbridge.otel.ledger import Account, Ledger
+from otelbridge.otel.outbox import Batch, Outbox
+from otelbridge.otel.request import BRIDGE
+from otelbridge.otel.sender import Fate, Sender
+from otelbridge.spool import Frame
+
+__all__ = ["Lane", "Refusals"]
+
+_log = logging.getLogger("otelbridge.otel")
+
+_READ_BYTES = 256 << 10
+_READ_FRAMES = 256
+_LINGER_SECONDS = 0.05  # after news: what else comes goes into the same batch
+_IDLE_SECONDS = 0.25  # without news: another process may have written
+_COMMIT_SECONDS = 1.0
+_WINDOW_BYTES = 32 << 20
+_SLICE_FRAMES = 16  # mapped without a pause: about 1 ms with 10 lines each
+
+Refusals = Callable[[str, int, str], None]  # worker id, records, reason
+
+
+class Lane:
+    """See the module's text. `on_loss` hears of records that the destination refused or that were given up."""
+
+    def __init__(
+        self,
+        *,
+        signal: Signal,
+        consumer: str,
+        spools: list[Path],
+        state_path: Path,
+        intake: Intake,
+        outbox: Outbox,
+        sender: Sender,
+        limits: BatchLimits,
+        on_loss: Refusals | None = None,
+    ) -> None:
+        self.signal: Signal = signal
+        self.ledger = Ledger()
+        self.sender = sender
+        self.intake = intake
+        self.undecodable = 0
+        self._outbox = outbox
+        self._limits = limits
+        self._concurrency = max(1, min(8, limits.max_queue // limits.max_batch))
+        self._on_loss = on_loss
+        self._journal = Journal(state_path)
+        states = self._restore()
+        self._feeds = [Feed(d, consumer=consumer, ledger=self.ledger, state=states.get(d.name)) for d in spools]
+        self._strangers = {name: state for name, state in states.items() if name not in {d.name for d in spools}}
+        self._in_flight: dict[asyncio.Task[None], Batch] = {}
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._flush = False
+        self._idle_rounds = 0
+        self._released = 0.0
+        self._dirty = False
+        self._closed = False
+
+    # ----------------------------------------------------------------------------------------------------------- life
+
+    def start(self) -> None:
+        """Begin to work on the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def wake(self) -> None:
+        """There is something new in a spool of this process."""
+        self._news.set()
+
+    async def drained(self) -> None:
+        """Wait until all that is in the spools has been read and settled; invocations that have not ended may wait on."""
+        self._flush = True
+        try:
+            seen = self._idle_rounds
+            while self._idle_rounds < seen + 2:  # the first round may have begun before the last append
+                self._news.set()
+                await asyncio.sleep(0.005)
+        finally:
+            self._flush = False
+
+    async def aclose(self) -> None:
+        """Stop at once. What is not settled is sent after the next start. May be called twice."""
+        task, self._task = self._task, None
+        tasks = [t for t in (task, *self._in_flight) if t is not None]
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not self._closed:
+            self._closed = True
+            self._commit()
+            await asyncio.to_thread(self._release_blocking)
+            for feed in self._feeds:
+                feed.close()
+            self._journal.close()
+            await self.sender.aclose()
+
+    # ----------------------------------------------------------------------------------------------------------- work
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._round()
+            except Exception:
+                # Not to be expected; without this a lane would stop silently. Nothing was committed that is not settled.
+                _log.exception("export of %s: a round failed", self.signal)
+                await asyncio.sleep(1)
+
+    async def _round(self) -> None:
+        self._news.clear()
+        moved = False
+        for feed in self._feeds:
+            if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
+                frames = await asyncio.to_thread(feed.read_blocking, _READ_BYTES, _READ_FRAMES)
+                await self._take(feed, frames)
+            else:
+                frames = await asyncio.to_thread(feed.scan_blocking, _READ_BYTES)
+                await self._count_ahead(feed, frames)
+            moved = moved or bool(frames)
+        for gathered in self.intake.waiting.overdue():
+            self.intake.decide(gathered)
+        self._launch()
+        await self._housekeeping()
+        if moved:
+            return
+        if not self._in_flight and self._outbox.queued == 0:
+            self._idle_rounds += 1
+        await self._pause()
+
+    async def _pause(self) -> None:
+        """Until there is news, a batch is due or a request has come back."""
+        wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._concurrency else _IDLE_SECONDS))
+        if self._flush:
+            wait = min(wait, 0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._news.wait()
+                if not self._flush:
+                    await asyncio.sleep(min(_LINGER_SECONDS, wait))
+
+    async def _take(self, feed: Feed, frames: list[Frame]) -> None:
+        for number, frame in enumerate(frames):
+            if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
+                self._launch()
+                await asyncio.sleep(0)
+            if frame.boot != feed.boot:
+                feed.boot = frame.boot
+                for gathered in self.intake.waiting.orphans(feed):
+                    self.intake.decide(gathered)
+            item = self._counted(feed, frame)
+            token = feed.token(frame)
+            if token is None:
+                continue
+            self._dirty = True
+            if item is None:
+                token.release()
+            elif isinstance(item, Notice):
+                self.intake.notice(item, token)
+            else:
+                token.worker_id = item.worker.worker_id
+                self.intake.part(item, token, feed)
+
+    async def _count_ahead(self, feed: Feed, frames: list[Frame]) -> None:
+        for number, frame in enumerate(frames):
+            if number % 64 == 63:
+                await asyncio.sleep(0)
+            self._counted(feed, frame)
+
+    def _counted(self, feed: Feed, frame: Frame) -> SpoolItem | None:
+        """Decode a frame; what is in it counts as emitted when it is seen for the first time."""
+        first = frame.position > feed.counted
+        if first:
+            feed.counted = frame.position
+            self._dirty = True
+        try:
+            item = decode(frame.payload)
+        except msgspec.DecodeError:
+            if first:
+                self.undecodable += 1
+                _log.error("export of %s: a frame of the spool can't be read", self.signal)
+            return None
+        if first:
+            counts = count(item)
+            if not isinstance(item, Notice):
+                self.ledger.emit(item.worker.worker_id, counts.logs if self.signal == LOGS else counts.spans)
+            else:
+                if self.signal == LOGS:
+                    self.ledger.emit(BRIDGE, 1)
+                self._lost_before(item)
+        return item
+
+    def _lost_before(self, notice: Notice) -> None:
+        """What the spool's writer had to leave out is told by notices: it was emitted, and dropped."""
+        fields = notice.fields
+        if fields.get("event") != "otelbridge.telemetry.dropped":
+            return
+        lost, reason = fields.get(self.signal), fields.get("reason")
+        if isinstance(lost, int) and lost > 0 and isinstance(reason, str):
+            self.ledger.emit(notice.worker_id or BRIDGE, lost)
+            self.ledger.drop(notice.worker_id or BRIDGE, reason, lost)
+
+    # -------------------------------------------------------------------------------------------------------- sending
+
+    def _launch(self) -> None:
+        while len(self._in_flight) < self._concurrency:
+            batch = self._outbox.take(flush=self._flush)
+            if batch is None:
+                return
+            task = asyncio.get_running_loop().create_task(self._deliver(batch))
+            self._in_flight[task] = batch
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._in_flight[task]
+        self._news.set()
+
+    async def _deliver(self, batch: Batch) -> None:
+        fates = await self.sender.deliver(batch.request)
+        self._outbox.settled(batch, fates)
+        self._commit()
+        self._tell(fates)
+
+    def _tell(self, fates: list[Fate]) -> None:
+        for fate in fates:
+            if fate.reason is not None and self._on_loss is not None:
+                for worker_id, lost in fate.counts.items():
+                    if lost and worker_id != BRIDGE:  # a lost record about lost records must not make another one
+                        self._on_loss(worker_id, lost, fate.reason)
+
+    async def resend(self, letters: DeadLetters) -> tuple[int, int]:
+        """Send dead letters again: records that were delivered now, and that were not. The ledger follows."""
+        delivered = failed = 0
+        while (letter := await asyncio.to_thread(letters.take)) is not None:
+            for fate in await self.sender.deliver(letter.request):
+                for worker_id, records in fate.counts.items():
+                    self.ledger.move(worker_id, letter.reason, fate.reason, records)
+                    delivered += records if fate.reason is None else 0
+                    failed += records if fate.reason is not None else 0
+            await asyncio.to_thread(letters.done, letter)
+            self._commit()
+        return delivered, failed
+
+    # ---------------------------------------------------------------------------------------------------- persistence
+
+    def _commit(self) -> None:
+        """Note what was settled and counted since the last time. About 20 us; no sync: a kill takes nothing of it."""
+        changes = self.ledger.take_changes()
+        feeds = {feed.directory.name: feed.take_changes() for feed in self._feeds}
+        self._dirty = False
+        if not self._journal.append({"feeds": feeds, "accounts": changes}, self._snapshot):
+            self.ledger.give_back(changes)
+            for feed in self._feeds:
+                feed.give_back()
+            self._dirty = True
+
+    def _snapshot(self) -> dict[str, Any]:
+        feeds = {**self._strangers, **{feed.directory.name: feed.snapshot() for feed in self._feeds}}
+        return {"feeds": feeds, "accounts": self.ledger.accounts}
+
+    def _restore(self) -> dict[str, Any]:
+        states: dict[str, Any] = {}
+        for entry in self._journal.entries:
+            self.ledger.restore(msgspec.convert(entry["accounts"], dict[str, Account]))
+            for name, state in entry["feeds"].items():
+                known = states.setdefault(name, {"low": state.get("low", (0, 0)), "done": [], "counted": (0, 0)})
+                known["done"] += state["done"]
+                known["counted"] = max(known["counted"], tuple(state["counted"]))
+        self._journal.entries = []
+        return states
+
+    async def _housekeeping(self) -> None:
+        now = time.monotonic()
+        if now - self._released < _COMMIT_SECONDS:
+            return
+        self._released = now
+        if self._dirty:
+            self._commit()
+        await asyncio.to_thread(self._release_blocking)
+
+    def _release_blocking(self) -> None:
+        self._journal.sync()
+        for feed in self._feeds:
+            with contextlib.suppress(OSError):
+                feed.release_blocking()
+
+    # -------------------------------------------------------------------------------------------------------- looking
+
+    @property
+    def spools(self) -> list[Feed]:
+        return self._feeds
+
+    def lag_s(self) -> float:
+        """Age of the oldest record that is on its way."""
+        oldest = [batch.oldest_ns for batch in self._in_flight.values()]
+        return max(0.0, (time.time_ns() - min(oldest)) / 1e9) if oldest else 0.0
+
+    @property
+    def queued(self) -> int:
+        """Records in memory."""
+        return self._outbox.queued

@@ -1,0 +1,362 @@
+"""What a part means in OpenTelemetry: log records and spans as plain rows (design.md, Contract 4). Pure, no I/O.
+
+encode.py makes protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from otelbridge.model.part import End, Notice, Part, SpanClose, SpanOpen, entries
+from otelbridge.model.trace import DiagnosticsEvent, Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent, Subrequest, TraceLog
+from otelbridge.otel.shape import TRUNCATED, Shape
+
+__all__ = [
+    "CLIENT",
+    "ERROR",
+    "INTERNAL",
+    "ROUTE",
+    "SERVER",
+    "UNSET",
+    "LogRow",
+    "SpanRow",
+    "common_attributes",
+    "failed",
+    "known_method",
+    "log_rows",
+    "notice_row",
+    "span_id_of",
+    "span_rows",
+    "trigger",
+]
+
+INTERNAL, SERVER, CLIENT = 1, 2, 3
+UNSET, ERROR = 0, 2
+SEVERITY: Final = {"debug": 5, "log": 9, "info": 9, "warn": 13, "error": 17}
+ROUTE: Final = "/w/{workerId}/{path}"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_PLAIN: Final = Shape()
+
+
+class LogRow(msgspec.Struct, gc=False):
+    """One log record. Its attributes are common_attributes() of its part, sequence, uid, and `extra`."""
+
+    time_ns: int
+    severity: int
+    severity_text: str
+    body: Any
+    sequence: int
+    span: int = 0  # the guest's span it was made in
+    event_name: str = ""
+    extra: dict[str, Any] | None = None
+    left_out: int = 0  # attributes that did not fit
+
+
+class SpanRow(msgspec.Struct):
+    """One span. Ids are bytes; an empty parent is none."""
+
+    name: str
+    kind: int
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Any]
+    status: int = UNSET
+    message: str = ""
+    remote_parent: bool = False
+    left_out: int = 0
+
+
+# --------------------------------------------------------------------------------------------------------------- logs
+
+
+def common_attributes(part: Part) -> dict[str, Any]:
+    """What all log records of a part have."""
+    return {"faas.invocation_id": part.invocation_id, "otelbridge.source": "dynamic-worker-tail"}
+
+
+def log_rows(part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Iterator[LogRow]:
+    """The log records of a part, in order. `structured`: members of a logged object become attributes as well;
+    `lowest`: the severity below which records are left out."""
+    for entry in entries(part):
+        if isinstance(entry, TraceLog):
+            severity = SEVERITY[entry.level]
+            if severity < lowest:
+                continue
+            message = entry.message
+            body = message[0] if len(message) == 1 else message or ""
+            row = LogRow(entry.time_ns, severity, entry.level, body, entry.sequence, entry.span)
+            if entry.error_info is not None:
+                row.extra = _error_info(entry.error_info)
+            if structured and type(body) is dict:
+                row.extra = {**(row.extra or {}), **{f"log.field.{k}": v for k, v in body.items()}}
+        elif isinstance(entry, SpanOpen | SpanClose):
+            continue
+        elif isinstance(entry, DiagnosticsEvent):
+            if lowest > 5:
+                continue
+            extra: dict[str, Any] = {"otelbridge.diagnostics.channel": entry.channel}
+            row = LogRow(entry.time_ns, 5, "debug", entry.message, entry.sequence, entry.span, "otelbridge.diagnostics", extra)
+        else:
+            extra = {"exception.type": entry.name, "exception.message": entry.message}
+            if entry.stack:
+                extra["exception.stacktrace"] = entry.stack
+            text = f"{entry.name}: {entry.message}" if entry.message else entry.name
+            row = LogRow(entry.time_ns, 17, "error", text, entry.sequence, entry.span, "exception", extra)
+        if row.extra is not None or shape.body_bytes:
+            _fit(row, shape)
+        yield row
+
+
+def notice_row(notice: Notice) -> tuple[LogRow, dict[str, Any]]:
+    """A record of the bridge itself, and all of its attributes but the ones every record has."""
+    attributes = {f"otelbridge.{k}": v for k, v in notice.fields.items() if k != "event"}
+    if notice.worker_id is not None:
+        attributes["otelbridge.worker_id"] = notice.worker_id
+    level = notice.level if notice.level in SEVERITY else "info"
+    event = notice.fields.get("event")
+    row = LogRow(max(notice.time_ns, 0), SEVERITY[level], level, notice.text, 0, 0, event if isinstance(event, str) else "")
+    return row, attributes
+
+
+def _error_info(infos: list[Any]) -> dict[str, Any] | None:
+    """The first native Error among a console call's arguments."""
+    for info in infos:
+        if isinstance(info, dict):
+            out = {
+                f"exception.{name}": value
+                for name, key in (("type", "name"), ("message", "message"), ("stacktrace", "stack"))
+                if isinstance(value := info.get(key), str) and value
+            }
+            return out or None
+    return None
+
+
+def _fit(row: LogRow, shape: Shape) -> None:
+    row.body, was_cut = shape.body(row.body)
+    if row.extra:
+        row.extra, row.left_out, cut_too = shape.fit(row.extra, present=5)
+        was_cut = was_cut or cut_too or row.left_out > 0
+    if was_cut:
+        row.extra = {**(row.extra or {}), TRUNCATED: True}
+
+
+# -------------------------------------------------------------------------------------------------------------- spans
+
+
+def span_id_of(invocation_id: str, name: str) -> bytes:
+    """The id of a span that the host did not give one: the same in every process and at every attempt to send it."""
+    digest = hashlib.blake2b(f"{invocation_id}/{name}".encode("utf-8", "replace"), digest_size=8).digest()
+    return digest if any(digest) else b"\0\0\0\0\0\0\0\1"
+
+
+def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN) -> list[SpanRow]:
+    """The spans of an invocation, from all of its parts in order. Without an end its process died before it could say."""
+    last = parts[-1]
+    trace_id = _hex(last.trace_id, 16)
+    server = _hex(last.span_id, 8)
+    ended = last.end.time_ns if last.end is not None else last.time_ns
+    rows = [_server(last, trace_id, server, ended)]
+    opened: list[tuple[SpanOpen, bytes]] = []
+    ids: dict[int, bytes] = {0: server}
+    closed: dict[bytes, SpanClose] = {}
+    for part in parts:
+        for entry in entries(part):
+            if isinstance(entry, SpanOpen):
+                again = f":{entry.sequence}" if entry.number in ids else ""  # only a guest without our prelude repeats a number
+                ids[entry.number] = span_id = span_id_of(last.invocation_id, f"span:{entry.number}{again}")
+                opened.append((entry, span_id))
+            elif isinstance(entry, SpanClose) and entry.number in ids:
+                closed[ids[entry.number]] = entry
+    for entry, span_id in opened:
+        close = closed.get(span_id)
+        attributes: dict[str, Any] = dict(close.attributes) if close is not None else {"otelbridge.unclosed": True}
+        attributes["faas.invocation_id"] = last.invocation_id
+        end_ns = max(close.time_ns if close is not None else ended, entry.time_ns)
+        parent = ids.get(entry.parent, server)
+        parent = server if parent == span_id else parent
+        rows.append(SpanRow(entry.name or "span", INTERNAL, trace_id, span_id, parent, entry.time_ns, end_ns, attributes))
+    if last.end is not None:
+        rows += _cold_start(last, last.end, trace_id, server)
+        rows += [_subrequest(last, s, trace_id, ids.get(s.span, server)) for s in last.end.subrequests]
+    for row in rows:
+        fitting, row.left_out, was_cut = shape.fit(row.attributes)
+        if was_cut or row.left_out:
+            row.attributes = {**fitting, TRUNCATED: True}
+    return rows
+
+
+def failed(end: End | None) -> bool:
+    """Whether an invocation counts as failed: any outcome but ok, and server errors."""
+    return end is None or end.outcome != "ok" or (end.status is not None and end.status >= 500)
+
+
+def trigger(event: Event) -> str:
+    """faas.trigger."""
+    if isinstance(event, FetchEvent):
+        return "http"
+    if isinstance(event, ScheduledEvent):
+        return "timer"
+    return "pubsub" if isinstance(event, QueueEvent) else "other"
+
+
+def known_method(method: str) -> str:
+    """The method, or _OTHER: a label must not have as many values as clients have ideas."""
+    return method if method in _METHODS else "_OTHER"
+
+
+def _server(part: Part, trace_id: bytes, span_id: bytes, ended: int) -> SpanRow:
+    end = part.end
+    attributes: dict[str, Any] = {
+        "faas.trigger": trigger(part.event),
+        "faas.invocation_id": part.invocation_id,
+        "otelbridge.outcome": end.outcome if end is not None else "unknown",
+    }
+    if part.entrypoint is not None:
+        attributes["otelbridge.entrypoint"] = part.entrypoint
+    name = _event(part.event, attributes)
+    if end is not None:
+        attributes["faas.coldstart"] = end.cold_start is not None
+        attributes["otelbridge.cpu_time_ms"] = end.cpu_ns / 1e6
+        attributes["otelbridge.wall_time_ms"] = end.wall_ns / 1e6
+        attributes["otelbridge.memory_bytes"] = end.memory_bytes
+        if end.queue_ns:
+            attributes["otelbridge.queue_time_ms"] = end.queue_ns / 1e6
+        if end.status is not None:
+            attributes["http.response.status_code"] = end.status
+        if end.response_bytes:
+            attributes["http.response.body.size"] = end.response_bytes
+        if end.truncated:
+            attributes[TRUNCATED] = True
+            attributes["otelbridge.dropped_logs"] = end.dropped.logs
+            attributes["otelbridge.dropped_exceptions"] = end.dropped.exceptions
+            attributes["otelbridge.dropped_bytes"] = end.dropped.bytes
+    else:
+        attributes["otelbridge.incomplete"] = True
+    status, message = UNSET, ""
+    if failed(end):
+        status = ERROR
+        outcome = end.outcome if end is not None else "unknown"
+        attributes["error.type"] = outcome if outcome != "ok" or end is None else str(end.status)
+        message = outcome if outcome != "ok" else ""
+    parent = _hex(part.parent_span_id, 8) if part.parent_span_id else b""
+    end_ns = max(ended, part.start_ns)
+    return SpanRow(name, SERVER, trace_id, span_id, parent, part.start_ns, end_ns, attributes, status, message, bool(parent))
+
+
+def _event(event: Event, attributes: dict[str, Any]) -> str:
+    """Put the event's attributes; the span's name, of low cardinality."""
+    if isinstance(event, FetchEvent):
+        method = known_method(event.method)
+        attributes["http.request.method"] = method
+        if method != event.method:
+            attributes["http.request.method_original"] = event.method
+        attributes["http.route"] = ROUTE
+        _url(event.url, attributes)
+        if event.client_ip is not None:
+            attributes["client.address"] = event.client_ip
+        if agent := event.headers.get("user-agent"):
+            attributes["user_agent.original"] = agent
+        return f"{method if method != '_OTHER' else 'HTTP'} {ROUTE}"
+    if isinstance(event, RpcEvent):
+        attributes["rpc.method"] = event.method
+        return f"rpc {event.method}"
+    if isinstance(event, ScheduledEvent):
+        attributes["faas.cron"] = event.cron
+        attributes["faas.time"] = _iso(event.scheduled_time)
+        return "scheduled"
+    attributes["messaging.destination.name"] = event.queue
+    attributes["messaging.batch.message_count"] = event.batch_size
+    return f"queue {event.queue}"
+
+
+def _url(url: str, attributes: dict[str, Any]) -> None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        attributes["url.path"] = "/"
+        attributes["url.scheme"] = "http"
+        return
+    attributes["url.path"] = parts.path or "/"
+    attributes["url.scheme"] = parts.scheme or "http"
+    if parts.query:
+        attributes["url.query"] = parts.query
+    if host:
+        attributes["server.address"] = host
+    if port is not None:
+        attributes["server.port"] = port
+
+
+def _cold_start(part: Part, end: End, trace_id: bytes, server: bytes) -> list[SpanRow]:
+    cold = end.cold_start
+    if cold is None:
+        return []
+    load = span_id_of(part.invocation_id, "load")
+    attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id}
+    rows = [SpanRow("load", INTERNAL, trace_id, load, server, cold.start_ns, max(cold.end_ns, cold.start_ns), dict(attributes))]
+    if cold.compile_ns:
+        compiled = cold.start_ns + max(cold.compile_ns, 0)
+        span_id = span_id_of(part.invocation_id, "compile")
+        rows.append(SpanRow("compile", INTERNAL, trace_id, span_id, load, cold.start_ns, compiled, attributes))
+    return rows
+
+
+def _subrequest(part: Part, subrequest: Subrequest, trace_id: bytes, parent: bytes) -> SpanRow:
+    method = known_method(subrequest.method)
+    attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id, "otelbridge.subrequest.kind": subrequest.kind}
+    if subrequest.kind == "fetch":
+        attributes["http.request.method"] = method
+        if method != subrequest.method:
+            attributes["http.request.method_original"] = subrequest.method
+        attributes["url.full"] = subrequest.url
+        target: dict[str, Any] = {}
+        _url(subrequest.url, target)
+        attributes.update((k, v) for k, v in target.items() if k.startswith("server."))
+        name = method if method != "_OTHER" else "HTTP"
+    else:
+        attributes["rpc.method"] = subrequest.method
+        name = f"{subrequest.kind} {subrequest.method}".strip()
+    status, message = UNSET, ""
+    if subrequest.status is not None:
+        attributes["http.response.status_code"] = subrequest.status
+        if subrequest.status >= 400:
+            status = ERROR
+            attributes["error.type"] = str(subrequest.status)
+    if subrequest.error is not None:
+        status, message = ERROR, subrequest.error
+        attributes["error.type"] = _error_type(subrequest.error)
+    start, end = subrequest.start_ns, max(subrequest.end_ns, subrequest.start_ns)
+    return SpanRow(name, CLIENT, trace_id, _hex(subrequest.span_id, 8), parent, start, end, attributes, status, message)
+
+
+def _error_type(error: str) -> str:
+    """The name in "Name: message"; anything else would have too many values."""
+    name = error.partition(":")[0]
+    return name if _NAME.fullmatch(name) else "error"
+
+
+def _hex(text: str, size: int) -> bytes:
+    """An id as bytes; zeros when it is none, which backends treat as absent."""
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        return bytes(size)
+    return value if len(value) == size else bytes(size)
+
+
+def _iso(milliseconds: int) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
