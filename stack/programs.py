@@ -84,10 +84,16 @@ PROGRAMS: Mapping[str, Program] = {
             minutes="4",
         ),
         Program(
-            name="kubeconform",
-            version="0.8.0",
-            package="github.com/yannh/kubeconform/cmd/kubeconform",
-            title="kubeconform",
+            name="kustomize",
+            version="5.8.1",
+            package="sigs.k8s.io/kustomize/kustomize/v5",
+            title="kustomize",
+        ),
+        Program(
+            name="compose",
+            version="2.16.2",
+            package=".",
+            title="compose-go",
         ),
     )
 }

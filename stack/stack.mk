@@ -1,10 +1,10 @@
 # The observability stack without Docker: real programs built from the Go module proxy, kept in the user's cache folder.
-.PHONY: stack test-stack stack-programs env
+.PHONY: stack test-stack stack-build env
 
 stack: $(RUN_READY) $(ENGINE) ## collector, Loki, Jaeger, Prometheus and otelbridge, without Docker (needs Go)
 	$(BIN)/python -m stack
 
-stack-programs: $(RUN_READY) ## build the stack's programs into the cache, once
+stack-build: $(RUN_READY) ## build the stack's programs into the cache, once
 	$(BIN)/python -m stack build
 
 test-stack: $(DEV_READY) $(ENGINE) ## workers through otelbridge into the real stores (needs Go)
