@@ -73,7 +73,7 @@ def test_image_keeps_memory(writes: list[tuple[int, bytes]]) -> None:
     memory = bytearray(2 * binary.PAGE)
     for page, data in writes:
         memory[page * 7000 : page * 7000 + len(data)] = data
-    module = binary.parse(image.image(bytes(memory)))
+    module = binary.parse(image.image(len(memory), lambda at, length: bytes(memory[at : at + length])))
     copy = bytearray(len(memory))
     for segment in module.data:
         copy[segment.offset : (segment.offset or 0) + len(segment.content)] = segment.content

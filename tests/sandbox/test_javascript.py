@@ -31,7 +31,7 @@ async def load(javascript: JsRuntime) -> AsyncIterator[Load]:
         made.append(instance)
         instance.begin(262_144)
         data = frame(["module", "index.js", "js"], source.encode()) + frame(["load", "index.js", {}])
-        answers = frames(await instance.run(data, Meter(5 * SECOND)))
+        answers = list(frames(await instance.run(data, Meter(5 * SECOND))))
         assert answers[0][0][0] == "loaded", answers
         return instance
 
