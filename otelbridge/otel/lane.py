@@ -145,7 +145,7 @@ class Lane:
             moved = moved or bool(frames)
         for gathered in self.intake.waiting.overdue():
             self.intake.decide(gathered)
-        self._launch()
+        self._launch(flush=self._flush)
         await self._housekeeping()
         if moved:
             return
@@ -167,7 +167,7 @@ class Lane:
     async def _take(self, feed: Feed, frames: list[Frame]) -> None:
         for number, frame in enumerate(frames):
             if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
-                self._launch()
+                self._launch(flush=False)
                 await asyncio.sleep(0)
             if frame.boot != feed.boot:
                 feed.boot = frame.boot
@@ -227,9 +227,9 @@ class Lane:
 
     # -------------------------------------------------------------------------------------------------------- sending
 
-    def _launch(self) -> None:
+    def _launch(self, *, flush: bool) -> None:
         while len(self._in_flight) < self._concurrency:
-            batch = self._outbox.take(flush=self._flush)
+            batch = self._outbox.take(flush=flush)
             if batch is None:
                 return
             task = asyncio.get_running_loop().create_task(self._deliver(batch))
