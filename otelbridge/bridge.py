@@ -19,7 +19,7 @@ from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
 from otelbridge.loader.version import Runtimes
 from otelbridge.loader.worker import Entrypoint, Host, Worker
-from otelbridge.logs import Indexer, Store
+from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TraceItem
@@ -64,7 +64,7 @@ class Bridge:
         self.settings = settings
         self.tail = BridgeTail()
         self.store: Store | None = None
-        self.live: Any = None
+        self.live: LiveTail | None = None
         self._ready = self._started = False
         self._stack = contextlib.AsyncExitStack()
 
@@ -110,6 +110,8 @@ class Bridge:
         )
         self._indexer = await self._stack.enter_async_context(Indexer(self.store, {"main": SpoolReader(self._spool, "store")}))
         writer.subscribe(self._indexer.wake)
+        self.live = await self._stack.enter_async_context(LiveTail(spools={"main": self._spool}))
+        writer.subscribe(self.live.wake)
 
     async def _start_export(self, data_dir: Path, writer: SpoolWriter) -> None:
         environment = Environment()
@@ -171,7 +173,7 @@ class Bridge:
         """The service stops: end what would never end by itself, like live tails."""
         self._ready = False
         if self.live is not None:
-            self.live.stop()
+            self._ending = asyncio.ensure_future(self.live.aclose())
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether requests can be served, and if not, why."""

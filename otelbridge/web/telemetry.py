@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from otelbridge.errors import QueryError
-from otelbridge.logs import QueryRequest, Store
+from otelbridge.logs import QueryRequest, Store, tail_filter
 from otelbridge.logs.lookups import Key, KeyValue
 from otelbridge.web.problem import Problem, not_found
 from otelbridge.web.reply import Reply, json_reply, stream
@@ -131,7 +131,8 @@ async def live_tail(call: Call) -> Reply:
     live = call.bridge.live
     if live is None:
         raise Problem(503, "live-tail-off", "Live tail is off", "This bridge has no live tail: observability.enabled is off.")
-    subscription = live.subscribe(live.filter(call.query), call.request.headers.get("last-event-id"))
+    given = [(name, str(value)) for name, values in call.query.items() for value in (values if isinstance(values, list) else [values])]
+    subscription = live.subscribe(tail_filter(given), call.request.headers.get("last-event-id"))
     # The second header keeps a proxy from holding events back.
     headers = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
     try:
