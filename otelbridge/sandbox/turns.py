@@ -4,6 +4,9 @@ A guest call is a fiber that yields at an epoch tick. Its first slice runs at on
 loop, so that a short guest costs no extra turn. Who has used up a slice goes to the end of a queue, and each turn of
 the loop runs one slice of that queue. First slices count, too: once a turn has spent INLINE_NS on guests, newcomers
 wait for the next one, so that twenty guests that start at the same moment don't add up.
+
+Signals reach the event loop between slices (rule "SIGINT while wasm runs is ignored until wasm returns: guests have
+deadlines"), so that a guest delays them by one slice at most.
 """
 
 from __future__ import annotations
