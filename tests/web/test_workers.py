@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelbridge.errors import BridgeError
@@ -186,6 +186,7 @@ MEMBER = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(MEMBER | st.text(max_size=5), JSON))
 def test_any_json_is_code_or_a_named_error(document: dict[str, Any]) -> None:
     """Whatever JSON arrives as worker code, the answer is WorkerCode or an error of ours."""
