@@ -3,6 +3,7 @@
 A store belongs to the event loop's thread. Every address handed out by a store dies with it, so they stay in here and
 in Memory, whose reads copy (rules "Store-bound objects never leave their owner", "copy the bytes before closing").
 Nothing refers to a store but its owner, who closes it (rule "always close; no closures over stores": 8 KiB leak each).
+Nothing refers to a store but its owner, who closes it (rule "always close; no closures over stores": 8 KiB leak each).
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Store:
         self._store = wasm.store_new(engine.address, None, None)
         self._context = wasm.store_context(self._store)
         # Rule "always set all five limits of set_limits": without one for tables a single table.grow cost 1.5 GB.
+        # Rule "1 GiB memory.fill is not interruptible: small memory limit": the limit also bounds the longest slice, about
+        # 0.15 ms for each MiB that a guest fills in one instruction.
         # Rule "1 GiB memory.fill is not interruptible: small memory limit": the limit is also the longest slice, about
         # 0.15 ms for each MiB that a guest fills in one instruction.
         wasm.store_limiter(self._store, memory_bytes, engine.table_elements, instances, tables, memories)
