@@ -84,6 +84,7 @@ class Bridge:
         os.makedirs(data_dir, exist_ok=True)
         writer = self._start_spool(data_dir)
         self.tail_stage = TailStage(spool=writer)
+        self._stack.push_async_callback(self.tail_stage.aclose)
         await self._start_store(data_dir, writer)
         await self._start_export(data_dir, writer)
         await self._start_workers(data_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -43,28 +44,28 @@ class LogSession:
 
     async def get_logs(self, timeout: float = 1.0) -> SessionLogs:
         """The logs, waited for until the invocation has ended or `timeout` seconds are over. Never raises."""
-        if self._recorder is None:
+        recorder = self._recorder
+        if recorder is None:
             return SessionLogs([], [], "none")
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ended.wait()
-        except TimeoutError:
-            pass
         logs: list[dict[str, Any]] = []
         exceptions: list[dict[str, Any]] = []
-        for part in self._recorder.parts:
+        for part in recorder.parts:
             for entry in entries(part):
                 if isinstance(entry, TraceLog):
                     logs.append({"timestamp": entry.time_ns // 1_000_000, "level": entry.level, "message": entry.message})
                 elif isinstance(entry, TraceException):
                     members = {"timestamp": entry.time_ns // 1_000_000, "name": entry.name, "message": entry.message}
                     exceptions.append(members | ({"stack": entry.stack} if entry.stack is not None else {}))
-        if self._item is None:
+        if self._item is None or recorder is not self._recorder:
             return SessionLogs(logs, exceptions, "partial")
-        return SessionLogs(logs, exceptions, "complete", self._item, self._recorder.parts[-1].end)
+        return SessionLogs(logs, exceptions, "complete", self._item, recorder.parts[-1].end)
 
     def _watch(self, recorder: Recorder, item: TraceItem | None) -> None:
-        self._recorder = recorder
-        if item is not None:
+        if item is None:
+            self._recorder = recorder
+        elif recorder is self._recorder:  # and not an earlier call that ends only now
             self._item = item
             self._ended.set()

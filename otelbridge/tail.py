@@ -92,6 +92,13 @@ class TailStage:
             _log.warning("worker %s: a tail raised %s: %s", item.worker_id, type(e).__name__, e)
             self.notice("error", f"a tail raised {type(e).__name__}: {e}", worker_id=item.worker_id)
 
+    async def aclose(self) -> None:
+        """End the tail calls that still run. One that will not end is left alone after a second."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
+
     async def drain(self) -> None:
         """Wait until every tail that was started has ended."""
         while self._running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from otelbridge.sandbox import EngineFull
 __all__ = ["Instances", "Lease", "Owner"]
 
 QUEUE_FULL = "The worker is overloaded: no instance became free."
+STOP_SECONDS = 1.0
 SMALL_BYTES = 16 << 20  # an instance's own image: shared between instances, so that an idle one costs next to nothing
 
 
@@ -31,7 +33,7 @@ class Owner(Protocol):
 class Lease:
     """One instance in use, with what its load left behind for the first invocation."""
 
-    __slots__ = ("cold", "idle_bytes", "instance", "load_cpu_ns", "load_entries", "owner")
+    __slots__ = ("abort", "cold", "idle_bytes", "instance", "load_cpu_ns", "load_entries", "owner")
 
     def __init__(
         self, instance: Any, *, owner: Owner, load_entries: bytes = b"", load_cpu_ns: int = 0, cold: ColdStart | None = None
@@ -41,6 +43,7 @@ class Lease:
         self.load_entries = load_entries
         self.load_cpu_ns = load_cpu_ns
         self.cold = cold
+        self.abort: Callable[[], None] | None = None  # ends the invocation that it serves
         self.idle_bytes = 0
 
 
@@ -69,6 +72,7 @@ class Instances:
         self._idle_limit = idle_bytes
         self._idle_bytes = 0
         self._idle: OrderedDict[Lease, None] = OrderedDict()  # least recently used first
+        self._busy: set[Lease] = set()
         self._queue: list[_Waiting] = []
         self._settled: list[asyncio.Future[None]] = []
 
@@ -96,10 +100,11 @@ class Instances:
             lease, waited = self._take(owner), 0
         else:
             lease, waited = await self._wait(owner)
-        if lease is not None:
-            return lease, waited
         try:
-            return await make(), waited
+            if lease is None:
+                lease = await make()
+            self._busy.add(lease)
+            return lease, waited
         except EngineFull as e:  # the memory of closed instances is freed by a thread, which may lag behind
             self._give_back(owner, None)
             raise WorkerError("Error", QUEUE_FULL, outcome="loadShed") from e
@@ -109,6 +114,8 @@ class Instances:
 
     def release(self, lease: Lease, *, reuse: bool) -> None:
         """Give an instance back: kept for the next invocation, or closed."""
+        self._busy.discard(lease)
+        lease.abort = None
         if reuse and not lease.owner.retired:
             lease.idle_bytes = max(0, lease.instance.memory_bytes - SMALL_BYTES)
             self._idle_bytes += lease.idle_bytes
@@ -232,6 +239,12 @@ class Instances:
                     done.set_result(None)
 
     async def aclose(self) -> None:
-        """Close all idle instances."""
+        """End what still runs, and close all instances. Without the engine's clock nobody could stop them later."""
+        for lease in [*self._busy]:
+            if lease.abort is not None:
+                lease.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.settled()
         while self._idle:
             self._close(self._unidle(next(iter(self._idle))))

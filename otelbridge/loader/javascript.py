@@ -34,6 +34,7 @@ MAX_HEADER_BYTES = 128 << 10  # of a response; clients and proxies stop reading 
 FLOOD_BYTES = 64 << 10  # messages of one run from which on their cost is watched
 FLOOD_NS = 2_000_000  # how long a guest's messages may keep others from their turn
 FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
+STOPPED = "The bridge was stopped."
 LIMIT_TEXTS = {
     "exceededCpu": "Worker exceeded CPU time limit.",
     "exceededMemory": "Worker exceeded memory limit.",
@@ -83,6 +84,7 @@ class JsRun:
         self._error: WorkerError | None = None
         self._left: str | None = None
         self._in_flight = 0
+        self._aborted = False
         self._closing: asyncio.Task[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._chunk_ready = asyncio.Event()
@@ -113,6 +115,12 @@ class JsRun:
             self._left = outcome
             self._post(frame(["abandon", "The client disconnected."]))
 
+    def abort(self) -> None:
+        """The bridge stops: end it as soon as it does not compute."""
+        self._aborted = True
+        if self._wake is not None:
+            self._stop_waiting("canceled", STOPPED)
+
     # --------------------------------------------------------------------------------------------------- driving
 
     async def _drive(self) -> None:
@@ -128,9 +136,6 @@ class JsRun:
                     self._wake = None
                     flush.cancel()
                     continue
-                if self._loop.time() > self._deadline:  # _expire() came while it computed, and then it was quick
-                    self._fail("exceededWallTime", WorkerError("Error", LIMIT_TEXTS["exceededWallTime"]))
-                    return
                 data, self._inbox = b"".join(self._inbox), []
                 await self._step(data)
         except Exception as e:
@@ -139,6 +144,7 @@ class JsRun:
     async def _step(self, data: bytes) -> None:
         response: Response | None = None
         try:
+            self._between_slices()  # _expire() or abort() may have come while it computed, and then it was quick
             out = await self.instance.run(data, self.meter, self._between_slices)
             if len(out) > FLOOD_BYTES:
                 response = await self._receive_flood(out)
@@ -184,6 +190,8 @@ class JsRun:
 
     def _between_slices(self) -> None:
         now = self._loop.time()
+        if self._aborted:
+            raise Stop("canceled", "Error", STOPPED)
         if now > self._deadline:
             raise Stop("exceededWallTime", "Error", LIMIT_TEXTS["exceededWallTime"])
         if now > self._flushed_at + 2 * FLUSH_SECONDS:
@@ -205,10 +213,13 @@ class JsRun:
 
     def _expire(self) -> None:
         """The wall clock ran out while the guest waits; one that computes is stopped between its slices."""
-        if not self.ended and self._wake is not None:
-            self._fail("exceededWallTime", WorkerError("Error", LIMIT_TEXTS["exceededWallTime"]))
-            if not self._wake.done():
-                self._wake.set_result(None)
+        if self._wake is not None:
+            self._stop_waiting("exceededWallTime", LIMIT_TEXTS["exceededWallTime"])
+
+    def _stop_waiting(self, outcome: str, text: str) -> None:
+        self._fail(outcome, WorkerError("Error", text))
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     # ------------------------------------------------------------------------------------- the guest's messages
 

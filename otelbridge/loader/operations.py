@@ -46,12 +46,20 @@ class OperationError(Exception):
 
 
 class Bindings:
-    """What a worker may reach beside its own code: the network, service bindings by name, its own entrypoints."""
+    """What a worker may reach beside its own code: the network (over so many connections at a time), service bindings by
+    name, its own entrypoints."""
 
     def __init__(
-        self, *, outbound: Outbound, global_outbound: Any, services: dict[str, Any], own_entrypoint: Callable[[str, Any], Any]
+        self,
+        *,
+        outbound: Outbound,
+        slots: asyncio.Semaphore,
+        global_outbound: Any,
+        services: dict[str, Any],
+        own_entrypoint: Callable[[str, Any], Any],
     ) -> None:
         self.outbound = outbound
+        self.slots = slots
         self.global_outbound = global_outbound
         self.services = services
         self.own_entrypoint = own_entrypoint
@@ -181,7 +189,7 @@ class Operations:
             if target is None:
                 raise OperationError("Error", NO_INTERNET)
             if target is INHERIT:
-                return await self._bindings.outbound.fetch(request, redirect=redirect)
+                return await self._bindings.outbound.fetch(request, redirect=redirect, slots=self._bindings.slots)
         response = await getattr(target, "fetch", target)(request)
         if not isinstance(response, Response):
             raise OperationError("TypeError", "The service did not answer with a Response.")
@@ -194,7 +202,11 @@ class Operations:
             whole = await response.bytes()
         body: Any = "blob"
         if whole is None:
-            body = self.open_stream(response.body, response.aclose)
+            try:
+                body = self.open_stream(response.body, response.aclose)
+            except OperationError:
+                await response.aclose()
+                raise
         elif not whole:
             body = None
         reply = {

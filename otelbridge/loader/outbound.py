@@ -6,22 +6,25 @@ alone would let a name that resolves differently the second time reach the insid
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
+import functools
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from otelbridge.model.http import Request, Response
 
 __all__ = ["EgressRefused", "Outbound"]
 
 MAX_REDIRECTS = 20
+DNS_THREADS = 16
 # Hop-by-hop, or set by the client from what is really sent: a worker that wrote them could smuggle a second request.
 _OURS = {
     "connection",
@@ -38,12 +41,15 @@ _OURS = {
 }
 
 
-class EgressRefused(Exception):
+class EgressRefused(OSError):
     """The egress policy refuses this destination; the text says which rule."""
 
 
 def _is_private(address: str) -> bool:
-    ip = ipaddress.ip_address(address.split("%")[0])
+    try:
+        ip = ipaddress.ip_address(address.split("%")[0])
+    except ValueError:
+        return True  # no address that could be judged
     inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
     if inner is not None and _is_private(str(inner)):
         return True
@@ -51,21 +57,28 @@ def _is_private(address: str) -> bool:
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names and refuses private addresses among the results."""
+    """Resolves names and leaves out private addresses. On threads of its own: a worker chooses the names, and thus how long
+    they take, and the loop's default threads read and write telemetry."""
 
     def __init__(self, allow_private: bool) -> None:
-        self._inner = ThreadedResolver()
         self._allow_private = allow_private
+        self._threads = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="otelbridge-dns")
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        allowed = [r for r in found if self._allow_private or not _is_private(r["host"])]
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        ask = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        answers = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        found = [(found_family, proto, str(address[0])) for found_family, _, proto, _, address in answers]
+        allowed = [one for one in found if self._allow_private or not _is_private(one[2])]
         if found and not allowed:
             raise EgressRefused(f"{host} resolves to a private address; outbound.allow_private is off")
-        return allowed
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=found_family, proto=proto, flags=numeric)
+            for found_family, proto, address in allowed
+        ]
 
     async def close(self) -> None:
-        await self._inner.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Outbound:
@@ -87,42 +100,66 @@ class Outbound:
         self._max_response_bytes = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
 
-    def check(self, url: str) -> None:
-        """EgressRefused when the policy forbids this URL by its scheme, host or literal address."""
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower().rstrip(".")
-        if parts.scheme not in ("http", "https") or not host:
-            raise EgressRefused(f"only http and https URLs can be fetched, not {url[:200]!r}")
-        if any(fnmatch.fnmatchcase(host, p) for p in self._deny):
-            raise EgressRefused(f"{host} is denied by outbound.deny")
-        if self._allow and not any(fnmatch.fnmatchcase(host, p) for p in self._allow):
-            raise EgressRefused(f"{host} is not in outbound.allow")
-        if self._allow_private:
-            return
-        try:
-            # inet_aton reads 127.1, 0x7f000001 and 2130706433, as the system's resolver would.
-            literal = host if ":" in host else socket.inet_ntoa(socket.inet_aton(host))
-        except OSError:
-            literal = ""
-        if (literal and _is_private(literal)) or host == "localhost" or host.endswith(".localhost"):
-            raise EgressRefused(f"{host} is a private address; outbound.allow_private is off")
+    def check(self, url: str | URL) -> URL:
+        """The URL as it will be connected to. EgressRefused when the policy forbids its scheme, host or literal address.
 
-    async def fetch(self, request: Request, *, redirect: str = "follow") -> Response:
-        """Send a request. `redirect`: follow, manual or error. Raises EgressRefused, aiohttp.ClientError, TimeoutError."""
-        method, url, headers, body = request.method, request.url, request.headers, await request.bytes()
+        What is checked is what is used: two parsers that read a host differently would let a worker past the check.
+        """
+        try:
+            target = URL(url) if isinstance(url, str) else url
+            names = {(target.host or "").lower().rstrip("."), (target.raw_host or "").lower().rstrip(".")}
+        except ValueError as e:
+            raise EgressRefused(f"{str(url)[:200]!r} is not a URL that can be fetched: {e}") from e
+        host = max(names)
+        if target.scheme not in ("http", "https") or not host:
+            raise EgressRefused(f"only http and https URLs can be fetched, not {str(url)[:200]!r}")
+        if any(fnmatch.fnmatchcase(name, p) for p in self._deny for name in names):
+            raise EgressRefused(f"{host} is denied by outbound.deny")
+        if self._allow and not any(fnmatch.fnmatchcase(name, p) for p in self._allow for name in names):
+            raise EgressRefused(f"{host} is not in outbound.allow")
+        if not self._allow_private and any(_is_private_name(name) for name in names):
+            raise EgressRefused(f"{host} is a private address; outbound.allow_private is off")
+        return target
+
+    async def fetch(self, request: Request, *, redirect: str = "follow", slots: asyncio.Semaphore | None = None) -> Response:
+        """Send a request. `redirect`: follow, manual or error. Raises EgressRefused, aiohttp.ClientError, TimeoutError.
+
+        `slots`: connections that whoever asks may have at a time; one is taken until the response's body is read or closed.
+        """
+        if slots is None:
+            return await self._fetch(request, redirect, _nothing)
+        await slots.acquire()
+        held = [slots]
+
+        def release() -> None:
+            while held:
+                held.pop().release()
+
+        try:
+            return await self._fetch(request, redirect, release)
+        except BaseException:
+            release()
+            raise
+
+    async def _fetch(self, request: Request, redirect: str, release: Callable[[], None]) -> Response:
+        method, headers, body = request.method, request.headers, await request.bytes()
+        url = self.check(request.url)
         headers = [(k, v) for k, v in headers if k.lower() not in _OURS]
         redirected = False
         for _ in range(MAX_REDIRECTS + 1):
-            self.check(url)
             answer = await self._send(method, url, headers, body)
             location = answer.headers.get("location")
             if redirect == "manual" or answer.status not in (301, 302, 303, 307, 308) or location is None:
-                return self._response(answer, url, redirected)
+                return self._response(answer, url, redirected, release)
             answer.release()
             if redirect == "error":
                 raise aiohttp.ClientError("a redirect was answered, and redirect is 'error'")
-            target = urljoin(url, location)
-            if urlsplit(target).netloc != urlsplit(url).netloc:
+            try:
+                target = url.join(URL(location))
+            except ValueError as e:
+                raise aiohttp.ClientError(f"a redirect to an invalid URL was answered: {e}") from e
+            target = self.check(target)
+            if target.origin() != url.origin():
                 headers = [(k, v) for k, v in headers if k.lower() not in ("authorization", "cookie")]
             if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), b""
@@ -130,9 +167,11 @@ class Outbound:
             url, redirected = target, True
         raise aiohttp.ClientError("too many redirects")
 
-    async def _send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> aiohttp.ClientResponse:
+    async def _send(self, method: str, url: URL, headers: list[tuple[str, str]], body: bytes) -> aiohttp.ClientResponse:
         if self._session is None:
-            connector = aiohttp.TCPConnector(resolver=_Resolver(self._allow_private), limit=1000, limit_per_host=100, use_dns_cache=False)
+            connector = aiohttp.TCPConnector(
+                resolver=_Resolver(self._allow_private), limit=1000, use_dns_cache=False, socket_factory=self._socket
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -147,28 +186,43 @@ class Outbound:
                 raise e.__cause__ from None
             raise
 
-    def _response(self, answer: aiohttp.ClientResponse, url: str, redirected: bool) -> Response:
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address that is about to be connected to: the last place to refuse it, whatever led here."""
+        family, kind, protocol, _, peer = address
+        if not self._allow_private and _is_private(str(peer[0])):
+            raise EgressRefused(f"{peer[0]} is a private address; outbound.allow_private is off")
+        return socket.socket(family, kind, protocol)
+
+    def _response(self, answer: aiohttp.ClientResponse, url: URL, redirected: bool, release: Callable[[], None]) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
             total = 0
-            async for chunk in answer.content.iter_chunked(65536):
-                total += len(chunk)
-                if total > self._max_response_bytes:
-                    answer.close()
-                    raise aiohttp.ClientPayloadError(f"the response is larger than {self._max_response_bytes} bytes")
-                yield chunk
+            try:
+                async for chunk in answer.content.iter_chunked(65536):
+                    total += len(chunk)
+                    if total > self._max_response_bytes:
+                        answer.close()
+                        raise aiohttp.ClientPayloadError(f"the response is larger than {self._max_response_bytes} bytes")
+                    yield chunk
+            finally:
+                release()
 
         async def close() -> None:
             answer.close()
+            release()
 
+        empty = answer.method == "HEAD" or answer.status in (204, 205, 304)
+        if empty:
+            answer.release()
+            release()
         # Names and values come from the network and were checked by the client; a decoded body has another length.
         headers = [
             (k, v)
             for k, v in answer.headers.items()
             if k.lower() not in ("content-encoding", "content-length", "transfer-encoding", "connection")
         ]
-        response = Response(chunks(), answer.status, (), close=close)
+        response = Response(None if empty else chunks(), answer.status, (), close=None if empty else close)
         response.headers = headers
-        response.url, response.redirected = url, redirected
+        response.url, response.redirected = str(url), redirected
         return response
 
     async def aclose(self) -> None:
@@ -182,3 +236,19 @@ class Outbound:
 
     async def __aexit__(self, *_: Any) -> None:
         await self.aclose()
+
+
+def _is_private_name(host: str) -> bool:
+    """Whether a host is a private address in any spelling, or a name that stands for one everywhere."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        # inet_aton reads 127.1, 0x7f000001 and 2130706433, as the system's resolver would.
+        literal = host if ":" in host else socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return False
+    return _is_private(literal)
+
+
+def _nothing() -> None:
+    """No slot was taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from otelbridge.sandbox import CoreModule, CoreRuntime, Image, JsRuntime, Meter,
 __all__ = ["LoadFailed", "Runtimes", "Version"]
 
 NEVER_READY = "Top-level await never settles: the worker's main module waits for something that nothing will do."
+MAX_CONNECTIONS = 100  # of one worker to the network; all workers together have 1,000
 _VALUE_TYPES = (str, int, float, bool, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset, type(None))
 
 
@@ -61,6 +63,7 @@ class Version:
         self.live = self.waiting = 0
         self.max_live = max_live
         self.retired = False
+        self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._core: CoreModule | None = None
         self._image: tuple[Image, bytes, int] | None = None
 

@@ -223,6 +223,7 @@ class Entrypoint:
         meter = Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
         bindings = Bindings(
             outbound=host.outbound,
+            slots=version.connections,
             global_outbound=version.code.global_outbound,
             services=version.services,
             own_entrypoint=lambda name, props: self.worker.get_entrypoint(name, props),
@@ -246,6 +247,7 @@ class Entrypoint:
             on_end=call.ended,
             earlier=earlier,
         )
+        lease.abort = run.abort
         lease.instance.begin(limits.log_bytes)
         try:
             return await run.start(message)
@@ -328,6 +330,11 @@ class _Call:
         last = b""
         error: WorkerError | None = None
         response: Response | None = None
+
+        def abort() -> None:
+            meter.cpu_limit_ns = 1
+
+        lease.abort = abort
         try:
             if kind != "fetch":
                 raise Stop("exception", "TypeError", f"A core module has no {kind}() handler.", None)

@@ -36,7 +36,8 @@ def check_headers(headers: HeadersLike) -> list[tuple[str, str]]:
 
 
 class Request:
-    """An HTTP request. `url` is absolute; `body` is bytes, None, or an async iterable of bytes (read once)."""
+    """An HTTP request. `url` is absolute; `body` is bytes, None, or an async iterable of bytes (read once). ValueError for a
+    method or header that HTTP does not allow."""
 
     __slots__ = ("body", "cf", "headers", "method", "url")
 
@@ -49,6 +50,8 @@ class Request:
         *,
         cf: object = None,
     ) -> None:
+        if not _TOKEN.fullmatch(method):
+            raise ValueError(f"Invalid HTTP method: {method!r}")
         self.method = method
         self.url = url
         self.headers = check_headers(headers)

@@ -144,9 +144,6 @@ class SpanClose(msgspec.Struct, frozen=True):
     attributes: dict[str, Any]
 
 
-_MAX_SKEW_NS = 86_400_000_000_000
-
-
 def entries(part: Part) -> Iterator[TraceLog | TraceException | DiagnosticsEvent | SpanOpen | SpanClose]:
     """What a part's ring says, in order. Times strictly increase and stay within the part, whatever a guest wrote.
 
