@@ -17,7 +17,8 @@ __all__ = ["ask", "logs"]
 PAGE = 1_000
 
 
-@click.command()
+# `-word` excludes a word: it must reach the query, so this command has no short options, not even -h.
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("query", nargs=-1, shell_complete=complete_query)
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 1h, 7d, or a time.")
 @click.option("--until", help="Until when; like --since.")

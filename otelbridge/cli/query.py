@@ -47,7 +47,7 @@ _WIDTH: Final = 40
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), help="[default: table on a terminal, else json]")
 @service_options
 def query(text: tuple[str, ...], file: Path | None, form: str | None, url: str, token: str | None, **given: Any) -> None:
-    """Count, measure and group what workers did.
+    """Count, measure and group what workers did. Behind `--`, words of QUERY may begin with -.
 
     For example:  otelbridge query level:error -c count -c p99:wallMs -b worker --every 5m --since 6h
     """

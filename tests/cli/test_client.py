@@ -1,0 +1,162 @@
+"""Commands that ask a service: workers, logs, exports; tokens, and what to do after an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+
+from tests.cli.peer import Peer
+
+Invoke = Callable[..., click.testing.Result]
+PROBLEM = {"title": "Invalid worker code", "detail": "mainModule is wrong."}
+RECORD = {"kind": "log", "level": "info", "text": "hello", "time": "2026-01-01T10:20:30.123456789Z", "workerId": "w"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("w.js", "application/javascript"),
+        ("w.mjs", "application/javascript"),
+        ("w.wasm", "application/wasm"),
+        ("w.json", "application/json"),
+    ],
+)
+def test_put_sends_the_file_with_its_type(peer: Callable[..., Peer], invoke: Invoke, tmp_path: Path, name: str, kind: str) -> None:
+    """The file's name says what it is; the id is encoded into the path; the token is sent."""
+    service = peer({"workerId": "a/b", "version": "1"})
+    (tmp_path / name).write_bytes(b"content")
+    result = invoke("workers", "put", "a b", name, "--url", service.url, "--token", "s3cret")
+    assert result.exit_code == 0, result.output
+    seen = service.requests[0]
+    assert (seen.method, seen.path, seen.body) == ("PUT", "/v1/workers/a%20b", b"content")
+    assert (seen.headers["content-type"], seen.headers["authorization"]) == (kind, "Bearer s3cret")
+    assert json.loads(result.stdout)["version"] == "1"
+    assert f"curl {service.url}/w/a%20b/" in result.stderr
+
+
+def test_workers_are_listed_shown_and_removed(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """list prints a line per worker, show a document, rm asks once for each id."""
+    service = peer({"workers": [{"workerId": "a"}, {"workerId": "b"}]}, {"workerId": "a"}, (204, None))
+    assert [json.loads(line) for line in invoke("workers", "list", "--url", service.url).stdout.splitlines()] == [
+        {"workerId": "a"},
+        {"workerId": "b"},
+    ]
+    assert json.loads(invoke("workers", "show", "a", "--url", service.url).stdout) == {"workerId": "a"}
+    assert invoke("workers", "rm", "a", "b", "--url", service.url).exit_code == 0
+    assert [(r.method, r.path) for r in service.requests[2:]] == [("DELETE", "/v1/workers/a"), ("DELETE", "/v1/workers/b")]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(422, "Invalid worker code: mainModule is wrong."), (401, "Give --token, or set OTELBRIDGE_TOKEN."), (500, "Invalid worker code")],
+)
+def test_what_the_service_says_is_shown(peer: Callable[..., Peer], invoke: Invoke, status: int, message: str) -> None:
+    """A problem is one line on stderr with exit code 1, and nothing on stdout."""
+    result = invoke("workers", "list", "--url", peer((status, PROBLEM)).url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", [["workers", "list"], ["logs"], ["query"], ["exports"]])
+def test_no_service_is_told(invoke: Invoke, command: list[str]) -> None:
+    """When nothing answers, the message says how to start or where to point."""
+    result = invoke(*command, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "otelbridge serve" in result.stderr
+    assert "OTELBRIDGE_URL" in result.stderr
+
+
+def test_a_url_must_be_one(invoke: Invoke) -> None:
+    """Only http and https are spoken."""
+    result = invoke("logs", "--url", "file:///etc/passwd")
+    assert result.exit_code == 2
+
+
+def test_logs_are_paged_and_come_oldest_first(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """More than a page is fetched by cursor, and the newest record is the last line."""
+    pages = [{"logs": [{**RECORD, "text": str(9 - i)}], "nextCursor": f"c{i}"} for i in range(2)] + [{"logs": [RECORD], "nextCursor": None}]
+    service = peer(*pages)
+    result = invoke("logs", "level:info", "-word", "--since", "2h", "--limit", "5", "--url", service.url, "--format", "pretty")
+    assert [line[-5:].strip() for line in result.stdout.splitlines()] == ["hello", "fo) 8", "fo) 9"]
+    assert service.requests[0].path == "/v1/logs?q=level%3Ainfo+-word&since=2h&limit=5"
+    assert service.requests[2].path.endswith("limit=3&cursor=c1")
+
+
+def test_an_error_in_a_query_is_pointed_at(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """The place of the error is marked below the query."""
+    problem = {"title": "Invalid query", "detail": "a value is missing", "column": 7}
+    result = invoke("logs", "level: x", "--url", peer((400, problem)).url)
+    assert result.exit_code == 1
+    assert "  level: x\n        ^\n" in result.stderr
+    assert "a value is missing" in result.stderr
+
+
+def test_nothing_found_says_where_else_to_look(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """An empty answer is success, and stderr says what to try."""
+    result = invoke("logs", "--url", peer({"logs": [], "nextCursor": None}).url)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "--since" in result.stderr
+
+
+LEDGER: dict[str, Any] = {
+    "destinations": [
+        {
+            "name": "default",
+            "protocol": "http/protobuf",
+            "endpoint": "http://c:4318",
+            "state": "retrying",
+            "lastError": "503",
+            "lagSeconds": 12.5,
+            "signals": {"logs": {"emitted": 10, "delivered": 7, "queued": 1, "rejected": 0, "dropped": {"spoolFull": 2}}},
+        }
+    ],
+    "workers": [{"workerId": "w", "logs": {"emitted": 10, "delivered": 7, "queued": 1, "rejected": 0, "dropped": {"spoolFull": 2}}}],
+    "total": {"logs": {"emitted": 10, "delivered": 7, "queued": 1, "rejected": 0, "dropped": {"spoolFull": 2}}},
+}
+
+
+def test_the_ledger_reads_as_a_table(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """Destinations with state and last error, then workers and the total, with reasons of drops."""
+    service = peer(LEDGER)
+    shown = invoke("exports", "--format", "pretty", "--url", service.url).stdout
+    assert "default: http/protobuf http://c:4318 - retrying, 12.5 s behind" in shown
+    assert "last error: 503" in shown
+    assert shown.splitlines()[-1].split() == ["total", "logs", "10", "7", "1", "0", "2", "spoolFull", "2"]
+    assert json.loads(invoke("exports", "--url", service.url).stdout) == LEDGER
+
+
+def test_completion_knows_worker_ids_and_fields(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """Completion asks the service for ids, knows the fields of the query language, and is silent without a service."""
+
+    def complete(words: str, url: str) -> list[str]:
+        from otelbridge.cli.main import cli
+
+        environ = {
+            "_OTELBRIDGE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+            "OTELBRIDGE_URL": url,
+        }
+        result = click.testing.CliRunner().invoke(cli, [], prog_name="otelbridge", env=environ)
+        return [line.partition(",")[2] for line in result.output.splitlines() if line]
+
+    url = peer({"workers": [{"workerId": "alpha"}, {"workerId": "beta"}]}).url
+    assert complete("otelbridge tail a", url) == ["alpha"]
+    assert complete("otelbridge workers rm ", url) == ["alpha", "beta"]
+    assert complete("otelbridge logs worker:b", url) == ["worker:beta"]
+    assert complete("otelbridge logs lev", url) == ["level:"]
+    assert complete("otelbridge logs level:e", url) == ["level:error"]
+    assert complete("otelbridge tail ", "http://127.0.0.1:9") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(invoke: Invoke, shell: str) -> None:
+    """Each shell gets its script, with the line that installs it."""
+    result = invoke("completion", shell)
+    assert result.exit_code == 0
+    assert "_OTELBRIDGE_COMPLETE" in result.output

@@ -1,0 +1,114 @@
+"""`otelbridge query`: the document that it sends, and how answers look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click.testing
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otelbridge.cli import query as command
+from otelbridge.cli.query import bars
+from tests.cli.peer import Peer
+
+ROWS = [
+    {"groups": {"worker": "a"}, "values": {"count": 4, "p99:wallMs": 2.5}, "time": "2026-01-01T00:00:00Z"},
+    {"groups": {"worker": "b"}, "values": {"count": 1, "p99:wallMs": None}, "time": "2026-01-01T00:01:00Z"},
+]
+
+
+@given(st.lists(st.integers(0, 10**9) | st.floats(0, 1e9) | st.none(), max_size=20), st.integers(1, 60))
+def test_bars_are_in_proportion(values: list[Any], width: int) -> None:
+    """The largest value fills the width, none is longer, equal values have equal bars, nothing has none."""
+    drawn = bars(values, width)
+    assert len(drawn) == len(values)
+    most = max((v for v in values if v), default=0)
+    for value, bar in zip(values, drawn, strict=True):
+        assert len(bar) <= width
+        if most and value == most:
+            assert bar == "█" * width
+        if not value:
+            assert bar == ""
+
+
+def test_options_become_a_document(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """Every option has its member in the query that is sent."""
+    service = peer({"calculations": ROWS, "nextCursor": None, "statistics": {"rowsRead": 5, "elapsedMs": 1}})
+    arguments = [
+        "level:error",
+        "word",
+        "-c",
+        "count",
+        "-c",
+        "p99:wallMs",
+        "-b",
+        "worker",
+        "--every",
+        "1m",
+        "-w",
+        "status gte 500",
+        "-w",
+        "user exists",
+    ]
+    result = invoke("query", *arguments, "--having", "count gt 1", "--order", "-count", "--since", "6h", "--compare", "--url", service.url)
+    assert result.exit_code == 0, result.output
+    assert json.loads(service.requests[0].body) == {
+        "view": "calculations",
+        "q": "level:error word",
+        "since": "6h",
+        "limit": 100,
+        "calculations": [{"operator": "count", "alias": "count"}, {"operator": "p99", "key": "wallMs", "alias": "p99:wallMs"}],
+        "groupBy": ["worker"],
+        "bucketMs": 60_000,
+        "filters": [{"key": "status", "operation": "gte", "value": 500}, {"key": "user", "operation": "exists"}],
+        "having": [{"calculation": "count", "operation": "gt", "value": 1}],
+        "orderBy": {"value": "count", "order": "desc"},
+        "compare": True,
+    }
+    assert [json.loads(line) for line in result.stdout.splitlines()] == ROWS
+
+
+def test_a_table_has_bars_for_time_buckets(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """On a table, time buckets are drawn as a bar chart."""
+    service = peer({"calculations": ROWS})
+    result = invoke("query", "--format", "table", "--url", service.url)
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["TIME", "WORKER", "COUNT", "P99:WALLMS"]
+    assert lines[1].endswith("█" * 40)
+    assert lines[2].endswith("█" * 10)
+
+
+def test_csv_has_a_header_and_a_row_each(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """CSV has groups and values side by side, quoted where needed."""
+    service = peer({"calculations": [{"groups": {"worker": 'a,"b'}, "values": {"count": 4}}]})
+    assert invoke("query", "--format", "csv", "--url", service.url).stdout == 'worker,count\n"a,""b",4\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "soon"], "--every 'soon' should be"),
+        (["--where", "status"], "FIELD OPERATION VALUE"),
+        (["--file", "missing.json"], "can't be read"),
+        (["--format", "xml"], "xml"),
+        (["--limit", "0"], "--limit"),
+    ],
+)
+def test_wrong_options_are_exit_code_2(invoke: Callable[..., click.testing.Result], arguments: list[str], message: str) -> None:
+    """An option that can't be used is named."""
+    result = invoke("query", *arguments, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_whole_query_comes_from_stdin(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """--file - sends what stdin holds, as it is."""
+    service = peer({"events": []})
+    result = invoke("query", "--file", "-", "--url", service.url, input='{"view": "events", "needle": {"value": "x"}}')
+    assert result.exit_code == 0
+    assert json.loads(service.requests[0].body) == {"view": "events", "needle": {"value": "x"}}
+    assert command is not None

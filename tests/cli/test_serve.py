@@ -1,0 +1,145 @@
+"""`otelbridge serve`: start, signals, reload, and what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HELLO = "export default { fetch() { return new Response('one') } }"
+
+
+def get(url: str) -> str:
+    """The body of a page."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def put(url: str, worker_id: str, source: str) -> None:
+    """Register a worker."""
+    headers = {"content-type": "text/javascript"}
+    request = urllib.request.Request(f"{url}/v1/workers/{worker_id}", source.encode(), headers, method="PUT")
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def test_samples_run_and_the_start_says_what_to_try(serve: Callable[..., Any]) -> None:
+    """The lines that serve prints at its start work as printed; SIGTERM ends it with exit code 0."""
+    served = serve("--samples")
+    served.wait_for("export")
+    said = "".join(served.said)
+    assert "set OTEL_EXPORTER_OTLP_ENDPOINT" in said
+    assert f"curl {served.url}/w/hello/world" in said
+    assert "/world" in get(f"{served.url}/w/hello/world")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        get(f"{served.url}/w/shaky/throw")
+    with raised.value as answer:
+        assert json.loads(answer.read())["outcome"] == "exception"
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_the_running_request_end(serve: Callable[..., Any], number: int) -> None:
+    """A request that runs when the signal comes gets its whole answer; then the process ends with exit code 0."""
+    served = serve()
+    put(
+        served.url,
+        "slow",
+        "export default { async fetch() { console.log('begun'); await scheduler.wait(300); return new Response('whole') } }",
+    )
+    bodies: list[str] = []
+    client = threading.Thread(target=lambda: bodies.append(get(f"{served.url}/w/slow/")))
+    client.start()
+    while json.loads(get(f"{served.url}/healthz"))["status"] != "ok" or not client.is_alive():
+        pass
+    assert served.stop(number) == 0
+    client.join()
+    assert bodies == ["whole"]
+
+
+def test_workers_survive_a_restart(serve: Callable[..., Any]) -> None:
+    """What was registered by PUT is there again when the service starts on the same data directory."""
+    served = serve()
+    put(served.url, "kept", HELLO)
+    assert served.stop() == 0
+    assert get(f"{serve().url}/w/kept/") == "one"
+
+
+def test_hangup_reads_the_settings_again(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """SIGHUP starts the service anew on the same port with new settings; wrong settings change nothing."""
+    file = tmp_path / "otelbridge.toml"
+    file.write_text("")
+    served = serve()
+    put(served.url, "echo", "export default { async fetch(r) { return new Response(String((await r.text()).length)) } }")
+    file.write_text("[server]\nmax_body_byte = 1\n")
+    served.process.send_signal(signal.SIGHUP)
+    assert "Did you mean server.max_body_bytes?" in served.wait_for("nothing changes")
+    file.write_text("[server]\nmax_body_bytes = 1\n")
+    served.process.send_signal(signal.SIGHUP)
+    served.wait_for("listens on")
+    with pytest.raises(urllib.error.HTTPError, match="413") as raised:
+        urllib.request.urlopen(f"{served.url}/w/echo/", b"too long", timeout=30)
+    raised.value.close()
+    assert served.stop() == 0
+
+
+def test_reload_follows_a_directory(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """Files of the directory are workers under their names; a changed one is loaded again, a broken one is told."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    (folder / "a.js").write_text(HELLO)
+    served = serve("--reload", str(folder))
+    assert get(f"{served.url}/w/a/") == "one"
+    (folder / "a.js").write_text(HELLO.replace("one", "second"))
+    served.wait_for("reload: a.js is worker a")
+    assert get(f"{served.url}/w/a/") == "second"
+    (folder / "a.js").write_text("export default {")
+    served.wait_for("SyntaxError")
+    assert get(f"{served.url}/w/a/") == "second"
+    (folder / "a.js").unlink()
+    served.wait_for("reload: removed a")
+    assert served.stop() == 0
+
+
+def test_a_port_in_use_is_exit_code_3(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """When the port is taken, one line says so and what to do; the exit code is 3."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = program("serve", "--port", str(taken.getsockname()[1]))
+    assert ended.returncode == 3
+    assert "could not start" in ended.stderr
+    assert "--port" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_second_service_on_the_same_data_is_exit_code_3(serve: Callable[..., Any], program: Callable[..., Any]) -> None:
+    """Two services can't share a spool: the second one says so and ends with exit code 3."""
+    served = serve()
+    ended = program("serve", "--port", "0")
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "message"),
+    [
+        (["--host", "0.0.0.0"], {}, "OTELBRIDGE_AUTH_TOKEN"),
+        (["--port", "70000"], {}, "server.port can't be 70000 (flag)"),
+        ([], {"OTELBRIDGE_SERVER_PROT": "1"}, "Did you mean OTELBRIDGE_SERVER_PORT?"),
+        (["--config", "missing.toml"], {}, "missing.toml"),
+    ],
+)
+def test_wrong_settings_are_exit_code_2(program: Callable[..., Any], arguments: list[str], env: dict[str, str], message: str) -> None:
+    """A setting that can't be used is one line with its name, and exit code 2."""
+    ended = program("serve", *arguments, env=env)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
