@@ -1,7 +1,7 @@
 """Compiled modules on disk: one directory per entry, private, checked before use, written in one step.
 
 Rule "deserialize of bit-flipped bytes aborts the process: load only our own cache, with checksum, from a directory
-only we can write" (sandbox.md, 5): open() refuses a directory of somebody else, get() verifies every byte.
+only we can write": open() refuses a directory of somebody else, get() verifies every byte.
 """
 
 from __future__ import annotations

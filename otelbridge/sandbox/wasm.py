@@ -6,7 +6,7 @@ call 40-45 us and 7 us. Nobody outside this wing may import wasmtime.
 
 There is no way here to define a host function in Python, and none is needed: guests import from a shim in wasm. So none
 of the hazards of callbacks exists: exceptions that surface in another thread, SIGINT that aborts the process, SystemExit
-that is swallowed, epochs that don't count, the wrapper's unlocked slab (sandbox.md, 5).
+that is swallowed, epochs that don't count, the wrapper's unlocked slab.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ store_delete = _function(_held, "wasmtime_store_delete", None, c_void_p)
 store_delete_free = _function(_free, "wasmtime_store_delete", None, c_void_p)
 store_limiter = _function(_held, "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
 set_epoch = _function(_held, "wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
-# The binding declares a result for this one; it is garbage (sandbox.md, 1.2), so none is read.
+# The binding declares a result for this one; it is garbage, so none is read.
 yield_at_epoch = _function(_held, "wasmtime_context_epoch_deadline_async_yield_and_update", None, c_void_p, c_uint64)
 pre_instantiate = _function(_held, "wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)
 instance_new = _function(_held, "wasmtime_instance_new", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)

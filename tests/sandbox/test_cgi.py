@@ -159,3 +159,17 @@ async def test_endless_command(start: Start, engine: Engine) -> None:
 async def test_kind(build: Build) -> None:
     """A module with _start and no otelbridge_fetch is a command."""
     assert (await build(command(""))).kind == "command"
+
+
+async def test_full_pool(build: Build, start: Start, engine: Engine) -> None:
+    """A command that finds no room for its program sheds the load."""
+    module = await build(command(""))
+    guest = await start(command(""))
+    others = [module.new(memory_bytes=1 << 20, env={}, log_budget=1000) for _ in range(engine.max_instances - engine.live)]
+    for other in others:
+        await other.fetch("GET", "http://w/", [], b"", Meter(SECOND))
+    with pytest.raises(Stop) as stop:
+        await guest.fetch("GET", "http://w/", [], b"", Meter(SECOND))
+    assert stop.value.outcome == "loadShed"
+    for other in others:
+        other.close()

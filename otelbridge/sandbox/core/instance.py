@@ -10,6 +10,7 @@ from otelbridge.sandbox.core.exchange import Answer
 from otelbridge.sandbox.core.plan import ALLOC, COMMAND, FETCH, INITIALIZE, MAIN
 from otelbridge.sandbox.core.program import Exit, Parts, Program
 from otelbridge.sandbox.counters import RingCounters
+from otelbridge.sandbox.engine import EngineFull
 from otelbridge.sandbox.stop import Meter, Stop
 
 __all__ = ["MAX_RESPONSE_BYTES", "CoreInstance"]
@@ -106,7 +107,10 @@ class CoreInstance:
             raise SandboxError("the instance is closed")
         self._drop()
         env = {**self._env, **cgi.environment(method, url, headers, body)}
-        program = Program(self._parts, memory_bytes=self._limit, env=env, log_budget=self._budget)
+        try:
+            program = Program(self._parts, memory_bytes=self._limit, env=env, log_budget=self._budget)
+        except EngineFull as full:
+            raise Stop("loadShed", "Error", str(full)) from None
         self._program = program
         program.request(body, max_response_bytes=MAX_RESPONSE_BYTES)
         try:
