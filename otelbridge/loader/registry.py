@@ -5,7 +5,10 @@ Every look-up stats the id's file, about 1 us: what one process registers is in 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -14,10 +17,13 @@ from typing import Any
 
 import msgspec
 
+from otelbridge.errors import BridgeError
 from otelbridge.loader.values import pack, unpack
 from otelbridge.model.code import INHERIT, Limits, Module, WorkerCode, check_code, check_worker_id, version_of
 
 __all__ = ["Registered", "Registry"]
+
+_log = logging.getLogger("otelbridge.loader")
 
 
 class Registered(msgspec.Struct, frozen=True, rename="camel"):
@@ -58,6 +64,8 @@ class Registry:
         self._workers.mkdir(parents=True, exist_ok=True)
         self._code.mkdir(parents=True, exist_ok=True)
         self._seen: dict[str, tuple[tuple[int, int], Registered]] = {}
+        with self._alone():
+            self._sweep()
 
     def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Register, durably; the caller has made sure that the code loads."""
@@ -77,23 +85,26 @@ class Registry:
         )
         data = msgspec.msgpack.encode(stored)
         address = hashlib.sha256(data).hexdigest()
-        if not (self._code / address).exists():
-            _write(self._code / address, data)
-        before = self.get(worker_id)
-        now = time.time_ns()
-        entry = Registered(
-            check_worker_id(worker_id),
-            version,
-            before.created_ns if before else now,
-            now,
-            code.main_module,
-            code.isolation,
-            dict(code.tags),
-            code.limits or Limits(),
-            {name: m.type for name, m in modules.items()},
-            before is None,
-        )
-        _write(self._path(worker_id), msgspec.json.encode([address, entry]))
+        check_worker_id(worker_id)
+        with self._alone():
+            if not (self._code / address).exists():
+                _write(self._code / address, data)
+            before = self.get(worker_id)
+            # Later than what it replaces, whatever the clock says: the time tells versions apart.
+            now = max(time.time_ns(), before.updated_ns + 1 if before else 0)
+            entry = Registered(
+                worker_id,
+                version,
+                before.created_ns if before else now,
+                now,
+                code.main_module,
+                code.isolation,
+                dict(code.tags),
+                code.limits or Limits(),
+                {name: m.type for name, m in modules.items()},
+                before is None,
+            )
+            _write(self._path(worker_id), msgspec.json.encode([address, entry]))
         self._seen.pop(worker_id, None)
         return entry
 
@@ -109,8 +120,10 @@ class Registry:
         mark = (stat.st_ino, stat.st_mtime_ns)
         seen = self._seen.get(worker_id)
         if seen is None or seen[0] != mark:
-            _, entry = self._read(path)
-            seen = self._seen[worker_id] = (mark, entry)
+            try:
+                seen = self._seen[worker_id] = (mark, self._read(path)[1])
+            except FileNotFoundError:  # removed in this moment
+                return None
         return seen[1]
 
     def code(self, worker_id: str) -> WorkerCode | None:
@@ -138,16 +151,25 @@ class Registry:
 
     def delete(self, worker_id: str) -> bool:
         """Remove a worker; whether there was one. Code that no id stands for any more is removed too."""
-        try:
-            address, _ = self._read(self._path(worker_id))
-            self._path(worker_id).unlink()
-        except FileNotFoundError:
-            return False
-        _sync(self._workers)
-        self._seen.pop(worker_id, None)
-        if all(self._read(path)[0] != address for path in self._workers.glob("*.json")):
-            (self._code / address).unlink(missing_ok=True)
+        with self._alone():
+            try:
+                self._path(worker_id).unlink()
+            except FileNotFoundError:
+                return False
+            _sync(self._workers)
+            self._seen.pop(worker_id, None)
+            self._sweep()
         return True
+
+    def _sweep(self) -> None:
+        """Remove code that no id stands for, and drafts that a crash left behind. Nothing while it can't be told."""
+        try:
+            used = {self._read(path)[0] for path in self._workers.glob("*.json")}
+        except BridgeError:
+            return
+        for path in [*self._code.iterdir(), *self._workers.glob("*.tmp")]:
+            if path.name not in used:
+                path.unlink(missing_ok=True)
 
     def _entries(self) -> Iterator[Registered]:
         for path in self._workers.glob("*.json"):
@@ -155,13 +177,25 @@ class Registry:
                 yield self._read(path)[1]
             except FileNotFoundError:
                 continue
+            except BridgeError as e:  # the other workers are none the worse for it
+                _log.error("%s", e)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes the directory: code must not be swept away while another refers to it."""
+        with open(self._workers.parent / "lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _path(self, worker_id: str) -> Path:
         # The id is a tenant's text: its hash is the file name.
         return self._workers / f"{hashlib.sha256(worker_id.encode('utf-8', 'replace')).hexdigest()}.json"
 
     def _read(self, path: Path) -> tuple[str, Registered]:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[str, Registered])
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=tuple[str, Registered])
+        except msgspec.DecodeError as e:
+            raise BridgeError(f"The registry's file {path} is damaged: {e}. Restore it or remove it.") from e
 
 
 def _write(path: Path, data: bytes) -> None:

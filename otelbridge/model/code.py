@@ -116,14 +116,14 @@ def check_code(code: WorkerCode) -> dict[str, Module]:
     if not isinstance(code.modules, Mapping) or not code.modules:
         raise WorkerCodeError("Dynamic Worker code must contain at least one module.")
     modules = {name: _module(name, value) for name, value in code.modules.items()}
-    if code.main_module not in modules:
+    if not isinstance(code.main_module, str) or code.main_module not in modules:
         raise WorkerCodeError(f"mainModule {code.main_module!r} is not one of the modules: {_names(modules)}.")
     if modules[code.main_module].type not in ("js", "cjs", "wasm"):
         raise WorkerCodeError(f"mainModule {code.main_module!r} is a {modules[code.main_module].type} module; it must be js, cjs or wasm.")
     size = sum(len(m.content) for m in modules.values())
     if size > MAX_CODE_BYTES:
         raise WorkerCodeError(f"Dynamic Worker code size ({size} bytes) exceeds the maximum allowed size of {MAX_CODE_BYTES} bytes.")
-    if code.isolation not in ("reuse", "invocation"):
+    if not isinstance(code.isolation, str) or code.isolation not in ("reuse", "invocation"):
         raise WorkerCodeError(f"isolation must be 'reuse' or 'invocation', not {code.isolation!r}.")
     if code.limits is not None and not isinstance(code.limits, Limits):
         raise WorkerCodeError("limits must be a Limits.")
@@ -133,8 +133,9 @@ def check_code(code: WorkerCode) -> dict[str, Module]:
         and not callable(getattr(code.global_outbound, "fetch", code.global_outbound))
     ):
         raise WorkerCodeError("global_outbound must be INHERIT, None, an async function or an object with fetch().")
-    if code.compatibility_date is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", code.compatibility_date):
-        raise WorkerCodeError(f"Invalid compatibility date: {code.compatibility_date}")
+    date = code.compatibility_date
+    if date is not None and not (isinstance(date, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", date)):
+        raise WorkerCodeError(f"Invalid compatibility date: {date!r:.100}")
     for field in ("compatibility_flags", "tails"):
         if isinstance(getattr(code, field), str) or not isinstance(getattr(code, field), Sequence):
             raise WorkerCodeError(f"{field} must be a list.")
