@@ -66,7 +66,7 @@ function parseHost(input, special) {
 }
 
 const notMapped = /[\u00ad\u034f\u180b-\u180d\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff]|[\u{e0100}-\u{e01ef}]/gu;
-const notInDomains = /[\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u200e\u200f\u2028-\u202f\u205f\u2061-\u206f\u3000\ufff9-\uffff]/u;
+const notInDomains = /[\p{Cc}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u200e\u200f\u2028-\u202f\u205f\u2061-\u206f\u3000\ufff9-\uffff]/u;
 const badLabel = /^\p{M}|(?<!\p{M})[\u200c\u200d]/u; // a mark at the start, a joiner that joins nothing
 /** Lower case, NFC, punycode: UTS 46 without its tables of single exceptions (docs/compatibility.md). */
 function domainToASCII(domain) {
@@ -83,7 +83,7 @@ function domainToASCII(domain) {
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i];
     if (RegExpExec(notASCII, label) !== null) {
-      if (RegExpExec(badLabel, label) !== null) return undefined;
+      if (RegExpExec(badLabel, label) !== null || StringStartsWith(label, 'xn--')) return undefined;
       labels[i] = 'xn--' + toPunycode(label);
     } else if (StringStartsWith(label, 'xn--')) {
       const decoded = fromPunycode(StringSlice(label, 4));
