@@ -135,7 +135,7 @@ def check_code(code: WorkerCode) -> dict[str, Module]:
         raise WorkerCodeError("global_outbound must be INHERIT, None, an async function or an object with fetch().")
     date = code.compatibility_date
     if date is not None and not (isinstance(date, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", date)):
-        raise WorkerCodeError(f"Invalid compatibility date: {date!r:.100}")
+        raise WorkerCodeError(f"Invalid compatibility date: {date!s:.100}")
     for field in ("compatibility_flags", "tails"):
         if isinstance(getattr(code, field), str) or not isinstance(getattr(code, field), Sequence):
             raise WorkerCodeError(f"{field} must be a list.")
