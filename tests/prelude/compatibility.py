@@ -1,5 +1,3 @@
-# ruff: noqa: E501 (a row of a table is a line)
-
 """What workers can count on: the rows of the table in docs/compatibility.md, each with the JavaScript that proves it."""
 
 from __future__ import annotations

@@ -140,3 +140,23 @@ async def test_the_request_body_of_a_client_is_read_without_a_stream(run: Run) -
         return Response.json([text, r.bodyUsed, await copy.text(), await r.text().catch((e) => e.name)]) } }"""
     got, _ = await run(source, Request("POST", "http://h/", body="é".encode()))
     assert got == ["é", True, "é", "TypeError"]
+
+
+async def test_the_request_body_of_a_client_that_streams(run: Run) -> None:
+    """A body that arrives in pieces is text, a stream, or two of both."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield "é".encode()[:1]
+        await asyncio.sleep(0.01)
+        yield "é".encode()[1:]
+
+    read = "export default { async fetch(r) { const c = r.clone(); let n = 0; for await (const x of r.body) n += x.length; return Response.json([n, await c.text()]) } }"
+    got, _ = await run(read, Request("POST", "http://h/", body=pieces()))
+    assert got == [2, "é"]
+    got, _ = await run(
+        "export default { async fetch(r) { return Response.json([await r.text(), r.bodyUsed]) } }",
+        Request("POST", "http://h/", body=pieces()),
+    )
+    assert got == ["é", True]
+    got, _ = await run("export default { fetch: (r) => new Response(r.body) }", Request("POST", "http://h/", body=pieces()))
+    assert got == "é"

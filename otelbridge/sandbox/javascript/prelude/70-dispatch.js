@@ -93,7 +93,7 @@ const hostCall = hostUncurry(Function.prototype.call);
 
 function startFetch(owner, target, detail, blob) {
   const bodyKind = detail[3];
-  const body = bodyKind === 0 ? null : bodyKind === 1 ? new HostBytes(blob === undefined ? 0 : blob) : openBodyStream(0);
+  const body = bodyKind === 0 ? null : bodyKind === 1 ? new HostBytes(blob === undefined ? 0 : blob) : 0; // the stream of this number
   // The request makes its signal when somebody asks for it: most workers never do, and it costs 10 us.
   owner.request = makeRequest(detail[0], detail[1], detail[2], body, undefined, detail[4]);
   return callHandler(target, 'fetch', owner.request, owner.ctx);
