@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click.testing
 import pytest
 
-from otelbridge.cli.main import cli
+from otelbridge.cli.main import cli, main
 from tests.cli.peer import Peer
 
 PROGRAM = (sys.executable, "-c", "from otelbridge.cli import main; main()")
@@ -53,15 +53,36 @@ def environ(tmp_path: Path, cache: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def program(environ: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command to its end, as a process."""
+def program(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Run the console script to its end, in this process: starting another takes a second each time."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments], env=environ | (env or {}), cwd=tmp_path, capture_output=True, text=True, timeout=60, **options
-        )
+    def run(*arguments: str, env: dict[str, str] | None = None) -> Ended:
+        with monkeypatch.context() as patch:
+            for name in [n for n in os.environ if n not in environ]:
+                patch.delenv(name)
+            for name, value in (environ | (env or {})).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["otelbridge", *arguments])
+            capfd.readouterr()
+            try:
+                main()
+                code = 0
+            except SystemExit as e:
+                code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        return Ended(code, *capfd.readouterr())
 
     return run
+
+
+class Ended(NamedTuple):
+    """How a command ended and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 class Served:

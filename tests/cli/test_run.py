@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Ended
+
+Program = Callable[..., Ended]
 ECHO = """export default { async fetch(request) {
   console.log({ n: 1 }, 'two');
   console.error('bad\\x1b[2Jthing');
@@ -27,32 +28,32 @@ def echo(tmp_path: Path) -> str:
     return "echo.js"
 
 
-def test_body_to_stdout_logs_to_stderr(program: Callable[..., subprocess.CompletedProcess[str]], echo: str) -> None:
+def test_body_to_stdout_logs_to_stderr(program: Program, echo: str) -> None:
     """The body alone is on stdout; logs are on stderr, with what a terminal would obey made visible."""
     ended = program("run", echo, "--path", "/p?q", "--data", "body", "--header", "x-a: b")
-    assert (ended.returncode, ended.stdout) == (0, "POST http://worker/p?q b body")
+    assert (ended.code, ended.stdout) == (0, "POST http://worker/p?q b body")
     assert '(log) {"n": 1} two' in ended.stderr
     assert "(error) bad\\x1b[2Jthing" in ended.stderr
 
 
-def test_a_failed_invocation_is_exit_code_1(program: Callable[..., Any], echo: str) -> None:
+def test_a_failed_invocation_is_exit_code_1(program: Program, echo: str) -> None:
     """What the worker throws is shown with its stack; the logs before it are there too."""
     ended = program("run", echo, "--path", "/throw")
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.code, ended.stdout) == (1, "")
     assert "TypeError: boom" in ended.stderr
     assert "echo.js:4" in ended.stderr
     assert "(log)" in ended.stderr
 
 
-def test_a_limit_is_exit_code_1(program: Callable[..., Any], echo: str) -> None:
+def test_a_limit_is_exit_code_1(program: Program, echo: str) -> None:
     """A worker that is stopped says which limit it met, and keeps its logs."""
     ended = program("run", echo, "--path", "/loop", env={"OTELBRIDGE_LIMITS_CPU_MS": "50"})
-    assert ended.returncode == 1
+    assert ended.code == 1
     assert "exceededCpu" in ended.stderr
     assert "(log)" in ended.stderr
 
 
-def test_code_as_a_document_and_wasm_run_too(program: Callable[..., Any], tmp_path: Path) -> None:
+def test_code_as_a_document_and_wasm_run_too(program: Program, tmp_path: Path) -> None:
     """A .json file with WorkerCode, and a .wat file, are workers as well."""
     code = {
         "mainModule": "m.js",
@@ -61,9 +62,9 @@ def test_code_as_a_document_and_wasm_run_too(program: Callable[..., Any], tmp_pa
     }
     (tmp_path / "w.json").write_text(json.dumps(code))
     ended = program("run", "w.json")
-    assert (ended.returncode, ended.stdout) == (0, "from env")
+    assert (ended.code, ended.stdout) == (0, "from env")
     ended = program("run", str(WAT))
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.stderr
     assert ended.stdout
 
 
@@ -78,10 +79,10 @@ def test_code_as_a_document_and_wasm_run_too(program: Callable[..., Any], tmp_pa
         ("a.wasm", "nonsense", 1, "WebAssembly"),
     ],
 )
-def test_what_is_no_worker_is_named(program: Callable[..., Any], tmp_path: Path, name: str, content: str, code: int, message: str) -> None:
+def test_what_is_no_worker_is_named(program: Program, tmp_path: Path, name: str, content: str, code: int, message: str) -> None:
     """A file that is no worker gives one clear message, never a traceback."""
     (tmp_path / name).write_text(content)
     ended = program("run", name)
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert ended.returncode == code
+    assert ended.code == code

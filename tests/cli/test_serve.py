@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Ended
+
+Program = Callable[..., Ended]
+SLOW = """export default { fetch() {
+  const say = (c, text) => c.enqueue(new TextEncoder().encode(text));
+  return new Response(new ReadableStream({ async start(c) { say(c, 'begun '); await scheduler.wait(300); say(c, 'whole'); c.close() } }));
+} }"""
 HELLO = "export default { fetch() { return new Response('one') } }"
 
 
@@ -50,19 +55,11 @@ def test_samples_run_and_the_start_says_what_to_try(serve: Callable[..., Any]) -
 def test_a_stop_lets_the_running_request_end(serve: Callable[..., Any], number: int) -> None:
     """A request that runs when the signal comes gets its whole answer; then the process ends with exit code 0."""
     served = serve()
-    put(
-        served.url,
-        "slow",
-        "export default { async fetch() { console.log('begun'); await scheduler.wait(300); return new Response('whole') } }",
-    )
-    bodies: list[str] = []
-    client = threading.Thread(target=lambda: bodies.append(get(f"{served.url}/w/slow/")))
-    client.start()
-    while json.loads(get(f"{served.url}/healthz"))["status"] != "ok" or not client.is_alive():
-        pass
-    assert served.stop(number) == 0
-    client.join()
-    assert bodies == ["whole"]
+    put(served.url, "slow", SLOW)
+    with urllib.request.urlopen(f"{served.url}/w/slow/", timeout=30) as answer:
+        assert answer.read(6) == b"begun "
+        assert served.stop(number) == 0
+        assert answer.read() == b"whole"
 
 
 def test_workers_survive_a_restart(serve: Callable[..., Any]) -> None:
@@ -109,21 +106,21 @@ def test_reload_follows_a_directory(serve: Callable[..., Any], tmp_path: Path) -
     assert served.stop() == 0
 
 
-def test_a_port_in_use_is_exit_code_3(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_a_port_in_use_is_exit_code_3(program: Program) -> None:
     """When the port is taken, one line says so and what to do; the exit code is 3."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = program("serve", "--port", str(taken.getsockname()[1]))
-    assert ended.returncode == 3
+    assert ended.code == 3
     assert "could not start" in ended.stderr
     assert "--port" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_second_service_on_the_same_data_is_exit_code_3(serve: Callable[..., Any], program: Callable[..., Any]) -> None:
+def test_a_second_service_on_the_same_data_is_exit_code_3(serve: Callable[..., Any], program: Program) -> None:
     """Two services can't share a spool: the second one says so and ends with exit code 3."""
     served = serve()
     ended = program("serve", "--port", "0")
-    assert ended.returncode == 3
+    assert ended.code == 3
     assert "Traceback" not in ended.stderr
     assert served.stop() == 0
 
@@ -137,9 +134,9 @@ def test_a_second_service_on_the_same_data_is_exit_code_3(serve: Callable[..., A
         (["--config", "missing.toml"], {}, "missing.toml"),
     ],
 )
-def test_wrong_settings_are_exit_code_2(program: Callable[..., Any], arguments: list[str], env: dict[str, str], message: str) -> None:
+def test_wrong_settings_are_exit_code_2(program: Program, arguments: list[str], env: dict[str, str], message: str) -> None:
     """A setting that can't be used is one line with its name, and exit code 2."""
     ended = program("serve", *arguments, env=env)
-    assert ended.returncode == 2
+    assert ended.code == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
