@@ -36,8 +36,7 @@ def on_text(sql: str, test: Condition) -> Sql:
     if operation in ("like", "same"):
         return f"({sql}) = ? COLLATE NOCASE", (first,)
     if operation in ("in", "not_in"):
-        choice = msgspec.json.encode([v.text for v in values]).decode()
-        return f"({sql}) {'NOT ' if operation == 'not_in' else ''}IN (SELECT value FROM json_each(?))", (choice,)
+        return _among(sql, operation, [v.text for v in values])
     if operation in ("eq", "neq"):
         return f"({sql}) {'=' if operation == 'eq' else '<>'} ?", (first,)
     if operation in _ORDER:
@@ -60,10 +59,17 @@ def on_number(sql: str, test: Condition) -> Sql:
         return on_text(f"CAST(({sql}) AS TEXT)", test)
     numbers = [_plain(v.number) for v in values]
     if operation in ("in", "not_in"):
-        choice = msgspec.json.encode(numbers).decode()
-        return f"({sql}) {'NOT ' if operation == 'not_in' else ''}IN (SELECT value FROM json_each(?))", (choice,)
+        return _among(sql, operation, numbers)
     sign = {"eq": "=", "neq": "<>"}.get(operation) or _ORDER[operation]
     return f"({sql}) {sign} ?", (numbers[0],)
+
+
+def _among(sql: str, operation: str, values: list[Any]) -> Sql:
+    choice = (msgspec.json.encode(values).decode(),)
+    if operation == "in":
+        return f"({sql}) IN (SELECT value FROM json_each(?))", choice
+    # NULL is not in an empty list, says SQLite.
+    return f"(({sql}) IS NOT NULL AND ({sql}) NOT IN (SELECT value FROM json_each(?)))", choice
 
 
 def on_choice(sql: str, test: Condition) -> tuple[list[int], Sql]:
@@ -111,7 +117,7 @@ def on_member(test: Condition) -> Sql:
         return f"{json} IS NOT NULL", parameters
     if operation in ("eq", "in", "neq", "not_in"):
         found = [_equal(json, parameters, value) for value in values]
-        condition = " OR ".join([sql for sql, _ in found])
+        condition = " OR ".join([sql for sql, _ in found]) or "0"
         bound = tuple(p for _, ps in found for p in ps)
         if operation in ("eq", "in"):
             return f"({condition})", bound

@@ -18,8 +18,9 @@ from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.times import point_ns
 from otelbridge.logs.tokens import tokens
 from otelbridge.logs.tree import And, Condition, Contains, Literal, Matches, Not, Or, Tree, Words
+from otelbridge.model.record import clean_text
 
-__all__ = ["Parsed", "literal", "parse", "text_term"]
+__all__ = ["Parsed", "clean_query", "literal", "parse", "text_term"]
 
 _MAX_LENGTH = 8_192
 _MAX_TERMS = 200
@@ -46,7 +47,7 @@ class Parsed(msgspec.Struct, frozen=True):
 
 def parse(text: str, now_ns: int) -> Parsed:
     """Read a query. QueryError with the column where it goes wrong."""
-    text = text.encode("utf-8", "replace").decode()  # lone surrogates, which no record has
+    text = clean_query(text)
     if len(text) > _MAX_LENGTH:
         raise QueryError(f"A query has at most {_MAX_LENGTH} characters.", _MAX_LENGTH + 1)
     parser = _Parser(text, now_ns)
@@ -54,6 +55,11 @@ def parse(text: str, now_ns: int) -> Parsed:
     if parser.at < len(text):
         parser.fail("there is no ( for this )")
     return Parsed(tree, parser.since_ns, parser.until_ns)
+
+
+def clean_query(text: str) -> str:
+    """A text as records have it: without lone surrogates, and NUL as U+FFFD."""
+    return clean_text(text.encode("utf-8", "replace").decode())
 
 
 def literal(text: str, *, bare: bool = True) -> Literal:

@@ -8,7 +8,7 @@ import msgspec
 
 from otelbridge.errors import QueryError
 from otelbridge.logs.fields import FIELDS, LEVELS
-from otelbridge.logs.language import Parsed, literal, parse
+from otelbridge.logs.language import Parsed, clean_query, literal, parse
 from otelbridge.logs.pages import Span
 from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.times import MAX_TIME_NS, point_ns
@@ -198,7 +198,7 @@ def _value(value: Scalar) -> Value:
     if isinstance(value, bool):
         return Value("true" if value else "false")
     if isinstance(value, str):
-        return literal(value.encode("utf-8", "replace").decode())
+        return literal(clean_query(value))
     return Value(msgspec.json.encode(value).decode(), value)
 
 
@@ -227,5 +227,5 @@ def check_pattern(pattern: str) -> None:
 def _needle(needle: Needle) -> Tree:
     if needle.is_regex:
         check_pattern(needle.value)
-        return Matches(needle.value, not needle.match_case)
-    return Contains(needle.value.encode("utf-8", "replace").decode(), needle.match_case)
+        return Matches(clean_query(needle.value), not needle.match_case)
+    return Contains(clean_query(needle.value), needle.match_case)

@@ -50,7 +50,8 @@ def _unix(value: str | int | float) -> int | None:
         return None
     for limit, unit in ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3)):
         if number < limit:
-            return int(number * unit)
+            whole, part = divmod(number, 1)
+            return int(whole) * unit + int(part * unit)
     return int(number)
 
 
