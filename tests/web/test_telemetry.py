@@ -1,0 +1,148 @@
+"""Search, queries and live tail over HTTP: from a worker's console.log() to what a client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+TALK = """export default { async fetch(request) {
+  console.log({ user: 'u-1', n: 5 }); console.error('bad thing');
+  if (request.url.endsWith('/wait')) { await scheduler.wait(300); console.log('after the wait'); }
+  return new Response('ok');
+} }"""
+
+
+async def until(running: Any, path: str, wanted: int) -> Any:
+    """The records of a search, once there are so many: what was just logged takes a moment to the store."""
+    while True:
+        status, _, body = await running.ask("GET", path)
+        assert status == 200, body
+        if len(body.get("logs") or body.get("invocations") or []) >= wanted:
+            return body
+        await asyncio.sleep(0.01)
+
+
+async def test_what_a_worker_logged_can_be_found(running: Any) -> None:
+    """A call's lines and its end are records with its ids; search, pages, invocations and their trace item agree."""
+    await running.put("talk", TALK)
+    _, headers, _ = await running.ask("GET", "/w/talk/path?secret=1")
+    invocation = headers["otelbridge-invocation-id"]
+    body = await until(running, f"/v1/logs?q=invocation:{invocation}&order=asc", 3)
+    assert [record["kind"] for record in body["logs"]] == ["log", "log", "invocation"]
+    assert body["logs"][0]["fields"] == {"user": "u-1", "n": 5}
+    assert {record["traceId"] for record in body["logs"]} == {headers["otelbridge-trace-id"]}
+    assert {record["workerId"] for record in body["logs"]} == {"talk"}
+    first = (await running.ask("GET", f"/v1/logs?q=invocation:{invocation}&limit=2"))[2]
+    rest = (await running.ask("GET", f"/v1/logs?q=invocation:{invocation}&limit=2&cursor={first['nextCursor']}"))[2]
+    assert first["logs"] + rest["logs"] == body["logs"][::-1]
+    assert rest["nextCursor"] is None
+    listed = (await until(running, f"/v1/invocations?q=invocation:{invocation}", 1))["invocations"]
+    assert [(i["invocationId"], i["outcome"]) for i in listed] == [(invocation, "ok")]
+    status, _, item = await running.ask("GET", f"/v1/invocations/{invocation}")
+    assert (status, item["workerId"], len(item["logs"])) == (200, "talk", 2)
+    assert (await running.ask("GET", "/v1/invocations/" + "0" * 32))[0] == 404
+
+
+async def test_queries_count_and_group(running: Any) -> None:
+    """The query builder, SQL and the lookups answer over HTTP."""
+    await running.put("counted", TALK)
+    await asyncio.gather(*(running.ask("GET", "/w/counted/") for _ in range(3)))
+    await until(running, "/v1/logs?q=worker:counted%20kind:invocation", 3)
+    query = {"view": "calculations", "q": "worker:counted", "calculations": [{"operator": "count"}], "groupBy": ["level"]}
+    status, _, answer = await running.ask("POST", "/v1/query", json=query)
+    assert status == 200
+    assert {row["groups"]["level"]: row["values"]["count"] for row in answer["calculations"]}["error"] == 3
+    status, _, answer = await running.ask(
+        "POST", "/v1/sql", json={"sql": "select count(*) as n from logs where worker = ?", "params": ["counted"]}
+    )
+    assert status in (200, 400), answer
+    assert "user" in [key["key"] for key in (await running.ask("GET", "/v1/keys?prefix=us"))[2]["keys"]]
+    assert (await running.ask("GET", "/v1/values?key=worker&prefix=count"))[2]["values"][0]["value"] == "counted"
+    counters = (await running.ask("GET", "/v1/workers/counted"))[2]["counters"]
+    assert counters["invocations"] == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [("/v1/logs?q=level:nonsense", True), ("/v1/logs?q=%22open", True), ("/v1/logs?since=soon", False), ("/v1/logs?cursor=x", False)],
+)
+async def test_a_query_that_cannot_be_read_is_pointed_at(running: Any, path: str, column: bool) -> None:
+    """Errors of the query language are 400 with the column where the text is wrong."""
+    status, _, body = await running.ask("GET", path)
+    assert (status, body["type"]) == (400, "urn:otelbridge:problem:invalid-query")
+    assert ("column" in body) is column
+
+
+@pytest.mark.parametrize(
+    "document", [[], {"view": "nothing"}, {"calculations": [{"operator": "guess"}]}, {"view": "calculations"}, {"limit": 0}, {"extra": 1}]
+)
+async def test_a_query_document_is_checked(running: Any, document: Any) -> None:
+    """Whatever is wrong with a query document is a 400 that says what."""
+    status, _, body = await running.ask("POST", "/v1/query", json=document)
+    assert (status, body["type"]) == (400, "urn:otelbridge:problem:invalid-query")
+
+
+async def test_the_live_tail_shows_lines_while_the_worker_runs(running: Any) -> None:
+    """A line is seen before the invocation has ended; filters hold; a resumed tail goes on behind the last id."""
+    await running.put("live", TALK)
+    async with running.session.get(f"{running.url}/v1/tail?worker=live&level=error&level=log") as tail:
+        assert tail.headers["content-type"] == "text/event-stream"
+        await tail.content.readuntil(b"\n\n")
+        call = asyncio.create_task(running.ask("GET", "/w/live/wait"))
+        seen: list[dict[str, str]] = []
+        while not any("bad thing" in event.get("data", "") for event in seen):
+            seen.append(await next_event(tail.content))
+        assert not call.done()
+        await call
+        while not any("after the wait" in event.get("data", "") for event in seen):
+            seen.append(await next_event(tail.content))
+    place = next(event["id"] for event in seen if "bad thing" in event.get("data", ""))
+    async with running.session.get(f"{running.url}/v1/tail?worker=live&level=log", headers={"last-event-id": place}) as tail:
+        while "data" not in (event := await next_event(tail.content)):
+            pass
+        assert json.loads(event["data"])["text"] == "after the wait"
+
+
+async def next_event(content: Any) -> dict[str, str]:
+    """The fields of the next event of a stream."""
+    text = (await content.readuntil(b"\n\n")).decode()
+    return dict(line.partition(": ")[::2] for line in text.split("\n") if line)
+
+
+async def test_a_wrong_filter_is_a_problem(running: Any) -> None:
+    """A filter that can't be used is told before the stream begins."""
+    for query in ("status=maybe", "sampling-rate=2", "worke=x"):
+        status, headers, _ = await running.ask("GET", f"/v1/tail?{query}")
+        assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert (await running.ask("GET", "/v1/tail", headers={"last-event-id": "nonsense"}))[0] == 400
+
+
+async def test_a_stop_ends_live_tails(serve: Any) -> None:
+    """A stop does not wait for those who watch: their streams end at once, properly."""
+    running = await serve(server__drain_seconds=20)
+    async with running.session.get(f"{running.url}/v1/tail") as tail:
+        await tail.content.readuntil(b"\n\n")
+        await running.service.aclose()
+        assert await tail.content.read() == b""
+
+
+async def test_the_ledger_and_the_metrics_are_there(running: Any) -> None:
+    """/v1/exports and /metrics answer, also when nothing is exported."""
+    status, _, ledger = await running.ask("GET", "/v1/exports")
+    assert status == 200
+    assert {"destinations", "workers", "total"} <= set(ledger)
+    status, headers, _ = await running.ask("GET", "/metrics")
+    assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def test_without_a_store_the_rest_works(serve: Any) -> None:
+    """With store.enabled off, searches are 503 and workers still run."""
+    running = await serve(store__enabled=False)
+    await running.put("quiet", TALK)
+    assert (await running.ask("GET", "/w/quiet/"))[0] == 200
+    for method, path in (("GET", "/v1/logs"), ("GET", "/v1/invocations"), ("GET", "/v1/keys")):
+        status, _, body = await running.ask(method, path)
+        assert (status, body["type"]) == (503, "urn:otelbridge:problem:store-off")
