@@ -21,7 +21,9 @@ def main() -> int:
     """The exit code: 0, or 1 with what went wrong on stderr."""
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["up", "build", "env"], default="up")
-    parser.add_argument("--data", type=Path, default=_ROOT / ".otelbridge" / "stack", help="where the stores keep their data (default: %(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=_ROOT / ".otelbridge" / "stack", help="where the stores keep their data (default: %(default)s)"
+    )
     parser.add_argument("--no-bridge", action="store_true", help="up: the collector and the stores only")
     arguments = parser.parse_args()
     try:
@@ -66,7 +68,9 @@ def up(directory: Path, *, bridge: bool) -> int:
         stack.wait()
         for name, url in {**stack.urls, "OTLP": stack.endpoint}.items():
             print(f"  {name:<12}{url}", file=sys.stderr)
-        print(f"  data and output of each in {directory}; Grafana is not part of this, docs/stack.md says why\n", file=sys.stderr, flush=True)
+        print(
+            f"  data and output of each in {directory}; Grafana is not part of this, docs/stack.md says why\n", file=sys.stderr, flush=True
+        )
         if not bridge:
             stop.wait()
             return 0
@@ -74,7 +78,12 @@ def up(directory: Path, *, bridge: bool) -> int:
         command = [str(Path(sys.executable).with_name("otelbridge")), "serve", "--samples"]
         # In our session, so that Ctrl-C reaches it too; it drains while the collector still runs.
         service = subprocess.Popen(command, env=environ)
-        threading.Thread(target=lambda: (service.wait(), stop.set()), daemon=True).start()
+
+        def watch() -> None:
+            service.wait()
+            stop.set()
+
+        threading.Thread(target=watch, daemon=True).start()
         stop.wait()
         service.terminate()
         try:
