@@ -39,6 +39,8 @@ DOORS = {
     "opentelemetry": {"otel"},
     "google.protobuf": {"otel"},
     "grpc": {"otel"},
+    "google.rpc": {"otel"},
+    "yarl": {"loader"},
     "sqlite3": {"logs"},
     "aiohttp": {"loader", "otel", "web"},
     "aiohttp.web": {"web"},

@@ -64,19 +64,20 @@ static JSValue receive = JS_UNDEFINED, settle = JS_UNDEFINED, rejected = JS_UNDE
 
 /* A worker at its memory limit is stopped, as workerd stops an isolate: carrying on with failed allocations would let
  * it catch the error and loop. A single allocation that could never fit is the worker's own mistake: it gets an error. */
-static int over_limit(size_t size) {
-  if (!S.memory_limit || S.heap_used + size <= S.memory_limit) return 0;
+static int never_fits(size_t size) {
   if (size > S.memory_limit / 2) return 1;
   S.flags |= FLAG_OUT_OF_MEMORY;
   __builtin_trap();
 }
+static int over_limit(size_t size) {
+  if (!S.memory_limit || S.heap_used + size <= S.memory_limit) return 0;
+  return never_fits(size);
+}
 static void *took(void *p, size_t size) {
-  if (p) {
+  if (p)
     S.heap_used += malloc_usable_size(p);
-  } else if (size < (1 << 20)) { /* the store's limit came first */
-    S.flags |= FLAG_OUT_OF_MEMORY;
-    __builtin_trap();
-  }
+  else
+    never_fits(size); /* the store's limit came first */
   return p;
 }
 static void *heap_malloc(void *o, size_t n) { return over_limit(n) ? NULL : took(malloc(n), n); }
@@ -84,15 +85,17 @@ static void *heap_calloc(void *o, size_t count, size_t n) {
   if (n && count > SIZE_MAX / n) return NULL;
   return over_limit(count * n) ? NULL : took(calloc(count, n), count * n);
 }
+static int booting; /* what is freed then is zeroed: zero pages are no part of an image */
 static void heap_free(void *o, void *p) {
   if (p) S.heap_used -= malloc_usable_size(p);
+  if (p && booting) memset(p, 0, malloc_usable_size(p));
   free(p);
 }
 static void *heap_realloc(void *o, void *p, size_t n) {
   size_t before = p ? malloc_usable_size(p) : 0;
   if (n > before && over_limit(n - before)) return NULL;
   void *q = realloc(p, n);
-  if (!q) return n ? took(q, n) : q;
+  if (!q) return n ? took(q, n - before) : q; /* what grows step by step has been fitting all the time */
   S.heap_used += malloc_usable_size(q) - before;
   return q;
 }
@@ -914,16 +917,24 @@ EXPORT("ob_reserve") void *ob_reserve(uint32_t n) {
   return (void *)(uintptr_t)S.in_ptr;
 }
 
-/* The prelude's functions lose their source text: they print as native code, and an image is smaller without it. */
-static JSValue compile_prelude(void) {
-  size_t n;
-  JSValue f = compile(ctx, ob_prelude, ob_prelude_len, "otelbridge:prelude", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
-  if (JS_IsException(f)) return f;
-  uint8_t *code = JS_WriteObject(ctx, &n, f, JS_WRITE_OBJ_BYTECODE | JS_WRITE_OBJ_STRIP_SOURCE);
-  JS_FreeValue(ctx, f);
-  if (!code) return JS_EXCEPTION;
-  f = JS_ReadObject(ctx, code, n, JS_READ_OBJ_BYTECODE);
-  js_free(ctx, code);
+/* The prelude is compiled in a runtime of its own, and only its bytecode is loaded into the worker's: what the parser
+ * leaves behind would spread the heap over four times as many pages, and a fresh instance pays for each one it touches.
+ * The functions lose their source text: they print as native code. */
+static uint8_t *prelude_code(size_t *n) {
+  JSRuntime *r = JS_NewRuntime2(&heap, NULL);
+  JSContext *c = JS_NewContext(r);
+  JSValue f = JS_Eval(c, ob_prelude, ob_prelude_len, "otelbridge:prelude", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
+  uint8_t *code = NULL, *made = JS_IsException(f) ? NULL : JS_WriteObject(c, n, f, JS_WRITE_OBJ_BYTECODE | JS_WRITE_OBJ_STRIP_SOURCE);
+  if (made && (code = malloc(*n))) memcpy(code, made, *n);
+  js_free(c, made);
+  JS_FreeValue(c, f);
+  JS_FreeContext(c);
+  JS_FreeRuntime(r);
+  return code;
+}
+static JSValue load_prelude(const uint8_t *code, size_t n) {
+  if (!code) return JS_ThrowSyntaxError(ctx, "the prelude does not compile");
+  JSValue f = JS_ReadObject(ctx, code, n, JS_READ_OBJ_BYTECODE);
   return JS_IsException(f) ? f : JS_EvalFunction(ctx, f);
 }
 static int failed_start(void) { /* a defect of the prelude: the text goes where messages go */
@@ -942,6 +953,9 @@ static int failed_start(void) { /* a defect of the prelude: the text goes where 
 
 EXPORT("ob_init") int ob_init(void) {
   static const char *const levels[] = {"debug", "log", "info", "warn", "error"};
+  size_t code_len;
+  booting = 1;
+  uint8_t *code = prelude_code(&code_len);
   rt = JS_NewRuntime2(&heap, NULL);
   JS_SetMaxStackSize(rt, STACK_BYTES);
   ctx = JS_NewContext(rt);
@@ -958,7 +972,7 @@ EXPORT("ob_init") int ob_init(void) {
     JS_SetPropertyStr(ctx, console, levels[i], JS_NewCFunctionMagic(ctx, js_console, levels[i], 0, JS_CFUNC_generic_magic, i));
   JS_SetPropertyStr(ctx, native, "console", console);
   JS_SetPropertyStr(ctx, native, "hooks", js_dup(hooks));
-  JSValue wrapper = compile_prelude();
+  JSValue wrapper = load_prelude(code, code_len);
   if (JS_IsException(wrapper)) return failed_start();
   JSValue r = JS_Call(ctx, wrapper, JS_UNDEFINED, 1, (JSValueConst *)&native);
   if (JS_IsException(r)) return failed_start();
@@ -973,6 +987,9 @@ EXPORT("ob_init") int ob_init(void) {
   for (JSContext *c; JS_ExecutePendingJob(rt, &c) > 0;) {
   }
   JS_RunGC(rt);
+  memset(code, 0, code_len);
+  free(code);
+  booting = 0;
   /* A collection touches the header of every object: in a fresh instance that copies most pages of the image. */
   JS_SetGCThreshold(rt, 8 << 20);
   return 0;
