@@ -192,7 +192,7 @@ class FakeCollector:
 
     async def listen_grpc(self) -> None:
         """Listen for gRPC too. Faults: Status codes there are the numbers of gRPC's codes; retry_after is in its details."""
-        import grpc.aio
+        import grpc.aio  # type: ignore[import-untyped]
 
         self._grpc = grpc.aio.server(options=[("grpc.max_receive_message_length", self._max_grpc)])
         self._grpc.add_generic_rpc_handlers([self._handler(grpc)])
@@ -296,7 +296,7 @@ async def rotel(sink: str, folder: Path) -> AsyncIterator[Rotel]:
         "--exporter", "otlp", "--otlp-exporter-endpoint", sink, "--otlp-exporter-protocol", "http",
         "--batch-timeout", "50ms", "--pid-file", str(folder / "rotel.pid"), "--log-file", str(folder / "rotel.log"),
     ]  # fmt: skip
-    with open(folder / "rotel.out", "wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+    with open(folder / "rotel.out", "wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:  # noqa: ASYNC220, ASYNC230
         try:
             while True:
                 assert process.poll() is None, (folder / "rotel.out").read_text()

@@ -58,7 +58,7 @@ class HttpTransport:
             timeout = aiohttp.ClientTimeout(total=timeout_s)
             # A redirect is not followed: it would send telemetry where nobody asked for it, or drop it as the stock exporter does.
             async with session.post(endpoint.url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as response:
-                answer = await response.content.read(_MAX_ANSWER_BYTES)
+                answer = await _read(response)
                 if 200 <= response.status < 300:
                     return self._accepted(request, response.content_type, answer)
                 return verdict_of_status(response.status, _reason(endpoint.url, response, answer), response.headers)
@@ -102,6 +102,17 @@ class HttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole answer. One that breaks off in the middle raises: what it would have said is not known, so it is no success."""
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MAX_ANSWER_BYTES:
+            raise ValueError("the answer is too long")
+    return b"".join(chunks)
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

@@ -56,6 +56,7 @@ class Sender:
         self._probe = asyncio.Lock()
         self._pause = 0.0
         self._not_before = 0.0
+        self._round = 0
         self.state = "idle"
         self.last_error: str | None = None
         self.attempts = 0
@@ -90,7 +91,7 @@ class Sender:
         return await self._send(request)
 
     async def _send(self, request: Request) -> Verdict:
-        started = self._clock()
+        started, round_number = self._clock(), self._round
         try:
             verdict = await self._transport.send(request, self._timeout)
         except Exception as e:  # not to be expected; the records must not hang in the air for it
@@ -106,10 +107,12 @@ class Sender:
             self.state, self.last_error = "rejecting", verdict.error
         else:
             self.failures += 1
-            self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+            if round_number == self._round:  # requests that failed side by side are one failure
+                self._round += 1
+                self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
             # Full jitter over the upper half: many bridges must not come back to a collector at the same moment.
             wait = max(self._pause * random.uniform(0.5, 1.0), verdict.after_s)
-            self._not_before = self._clock() + wait
+            self._not_before = max(self._not_before, self._clock() + wait)
             self.state, self.last_error = "retrying", verdict.error
         return verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ async def collector() -> AsyncIterator[FakeCollector]:
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> AsyncIterator[SpoolWriter]:
+def writer(tmp_path: Path) -> Iterator[SpoolWriter]:
     """Return the writer of a spool."""
     made = SpoolWriter(tmp_path / "spool" / "main", sync_ms=10)
-    yield made  # type: ignore[misc]
+    yield made
     made.close()
 
 
