@@ -14,9 +14,12 @@ from typing import Any, Self
 from otelbridge.otel.console import ConsoleTransport
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import CONSOLE, Destination, destinations
-from otelbridge.otel.environment import LOGS, SPANS, Endpoint, Environment, Signal
+from otelbridge.otel.environment import LOGS, METRICS, SPANS, Endpoint, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
 from otelbridge.otel.lane import Lane
+from otelbridge.otel.measures import measures
+from otelbridge.otel.metrics import prometheus
+from otelbridge.otel.metrics_lane import CONSUMER, MetricsLane, MetricsTarget
 from otelbridge.otel.outbox import Outbox
 from otelbridge.otel.over_http import HttpTransport
 from otelbridge.otel.report import exports
@@ -59,6 +62,7 @@ class Exporter:
         self._resources = Resources(shared_attributes(settings, environment), bridge_attributes(environment, data_dir))
         self.destinations = destinations(settings, environment)
         self.lanes: dict[tuple[str, Signal], Lane] = {}
+        self._metrics: MetricsLane | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = False
         self._teller: asyncio.Task[None] | None = None
@@ -76,6 +80,8 @@ class Exporter:
                     lane = await asyncio.to_thread(self._lane, destination, signal)
                     self.lanes[destination.name, signal] = lane
                     lane.start()
+        self._metrics = await asyncio.to_thread(self._metrics_lane)
+        self._metrics.start()
         self._teller = self._loop.create_task(self._tell_losses())
         return self
 
@@ -90,12 +96,15 @@ class Exporter:
             await asyncio.gather(teller, return_exceptions=True)
         for lane in self.lanes.values():
             await lane.aclose()
+        if self._metrics is not None:
+            await self._metrics.aclose()
 
     async def drain(self, timeout: float) -> bool:
         """Send all that is in the spools, for at most `timeout` seconds; whether everything has left."""
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.gather(*(lane.drained() for lane in self.lanes.values()))
+                drains = [lane.drained() for lane in self.lanes.values()]
+                await asyncio.gather(*drains, *([self._metrics.drained()] if self._metrics is not None else []))
         except TimeoutError:
             return False
         return True
@@ -115,20 +124,11 @@ class Exporter:
     # ------------------------------------------------------------------------------------------------------- building
 
     def _lane(self, destination: Destination, signal: Signal) -> Lane:
-        endpoint = destination.endpoints[signal]
         export = self._settings.export
         limits = self._environment.batches[signal]
         path = self._directory / destination.name / signal
         sampling = Sampling(signal, self._settings.observability, self._environment)
         outbox = Outbox(signal, limits, self._resources, max_bytes=_MAX_REQUEST_BYTES)
-        dead_letters = self._dead_letters(destination, signal)
-        sender = Sender(
-            _transport(endpoint),
-            timeout_s=endpoint.timeout_ms / 1000,
-            retry_bounded_s=export.retry_500_seconds,
-            max_bytes=_MAX_REQUEST_BYTES,
-            dead_letters=dead_letters,
-        )
         shape = self._shape(signal)
         intake = (
             LogsIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape, structured=export.structured_attributes)
@@ -142,10 +142,41 @@ class Exporter:
             state_path=path / "progress",
             intake=intake,
             outbox=outbox,
-            sender=sender,
+            sender=self._sender(destination, signal),
             limits=limits,
             on_loss=lambda worker_id, lost, reason: self._lost(destination.name, worker_id, reason, signal, lost),
         )
+
+    def _sender(self, destination: Destination, signal: Signal) -> Sender:
+        endpoint = destination.endpoints[signal]
+        return Sender(
+            _transport(endpoint),
+            timeout_s=endpoint.timeout_ms / 1000,
+            retry_bounded_s=self._settings.export.retry_500_seconds,
+            max_bytes=_MAX_REQUEST_BYTES,
+            dead_letters=self._dead_letters(destination, signal),
+        )
+
+    def _metrics_lane(self) -> MetricsLane:
+        options = self._environment.metrics
+        return MetricsLane(
+            spools=self._spools,
+            state_path=self._directory / "metrics",
+            targets=[
+                MetricsTarget(name=d.name, sender=self._sender(d, METRICS), delta=options.temporality != "cumulative")
+                for d in self.destinations
+                if METRICS in d.endpoints
+            ],
+            options=options,
+            sampling=Sampling(SPANS, self._settings.observability, self._environment),
+            resources=(self._resources.shared, self._resources.bridge),
+            measure=lambda: measures(self._accounted(), self._spools),
+        )
+
+    def _accounted(self) -> dict[tuple[str, Signal], Lane | MetricsTarget]:
+        """All that has a ledger."""
+        targets = self._metrics.targets if self._metrics is not None else []
+        return {**self.lanes, **{(t.name, METRICS): t for t in targets}}
 
     def _shape(self, signal: Signal) -> Shape:
         """The limits of the settings and those of the standard variables, the lower one of each."""
@@ -164,7 +195,7 @@ class Exporter:
 
     def _forget_removed(self) -> None:
         """Destinations that are configured no longer must not hold on to the spool."""
-        wanted = {_consumer(d.name, s) for d in self.destinations for s in d.endpoints}
+        wanted = {_consumer(d.name, s) for d in self.destinations for s in d.endpoints} | {CONSUMER}
         for directory in self._spools:
             for name in registered_consumers(directory):
                 if name.startswith("export.") and name not in wanted:
@@ -175,11 +206,12 @@ class Exporter:
 
     def exports(self) -> dict[str, Any]:
         """The loss ledger, as GET /v1/exports shows it."""
-        return exports(self.destinations, self.lanes, self._spools)
+        return exports(self.destinations, self._accounted(), self._spools)
 
     def metrics_text(self) -> str:
-        """The exporter's part of /metrics, in Prometheus' text form."""
-        return ""
+        """The workers' metrics and those of spool and export, in Prometheus' text form. Looks at the sizes of a few files."""
+        series = self._metrics.aggregate.series if self._metrics is not None else {}
+        return prometheus(series, measures(self._accounted(), self._spools))
 
     # ---------------------------------------------------------------------------------------------------- dead letters
 

@@ -10,17 +10,20 @@ from otelbridge.otel.destination import Destination
 from otelbridge.otel.environment import LOGS, METRICS, SPANS, Signal
 from otelbridge.otel.lane import Lane
 from otelbridge.otel.ledger import Account, total
+from otelbridge.otel.metrics_lane import MetricsTarget
 from otelbridge.otel.request import BRIDGE
 from otelbridge.spool import pending_drops
 
 __all__ = ["exports"]
 
 
-def exports(destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signal], Lane], spools: Sequence[Path]) -> dict[str, Any]:
+def exports(
+    destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget], spools: Sequence[Path]
+) -> dict[str, Any]:
     """See design.md, "Contract details". Counts of a worker are sums over the destinations, each of which gets its own copy;
     with several, they are also given one by one. The bridge's own records are counted apart, under "bridge"."""
     accounts = {key: _with_pending(lane, key[1], spools) for key, lane in lanes.items()}
-    workers = sorted({worker_id for of in accounts.values() for worker_id in of if worker_id != BRIDGE})
+    workers = sorted({w for (_, signal), of in accounts.items() if signal != METRICS for w in of if w != BRIDGE})
     names = [d.name for d in destinations]
 
     def line(signal: Signal, worker_id: str | None, name: str | None = None) -> dict[str, Any]:
@@ -54,10 +57,10 @@ def exports(destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signa
     }
 
 
-def _with_pending(lane: Lane, signal: Signal, spools: Sequence[Path]) -> dict[str, Account]:
+def _with_pending(lane: Lane | MetricsTarget, signal: Signal, spools: Sequence[Path]) -> dict[str, Account]:
     """A lane's accounts, with what the spools' writers left out and could not tell yet."""
     accounts = dict(lane.ledger.accounts)
-    for directory in spools:
+    for directory in spools if signal != METRICS else ():
         for worker_id, reason, left in pending_drops(directory):
             lost = left.logs if signal == LOGS else left.spans
             if lost:
@@ -67,7 +70,9 @@ def _with_pending(lane: Lane, signal: Signal, spools: Sequence[Path]) -> dict[st
     return accounts
 
 
-def _destination(destination: Destination, lanes: Mapping[tuple[str, Signal], Lane], signals: dict[Signal, Any]) -> dict[str, Any]:
+def _destination(
+    destination: Destination, lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget], signals: dict[Signal, Any]
+) -> dict[str, Any]:
     own = [lane for (name, _), lane in lanes.items() if name == destination.name]
     errors = [lane.sender.last_error for lane in own if lane.sender.last_error]
     states = [lane.sender.state for lane in own]

@@ -103,7 +103,7 @@ async def _answer(request: web.BaseRequest, response: Response) -> Reply:
     if not 200 <= status <= 599:
         await response.aclose()
         raise _unusable(response, f"The worker's response has the status {status}.")
-    headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP]
+    headers = [(low, value) for name, value in response.headers if (low := name.lower()) not in _HOP]
     if response.invocation_id is not None:
         headers.append(("otelbridge-invocation-id", response.invocation_id))
     if response.trace_id is not None:

@@ -54,11 +54,11 @@ class Problem(Exception):
         self.headers = headers
         self.members = members
 
-    def reply(self, *, close: bool = False) -> Reply:
+    def reply(self) -> Reply:
         """The response."""
         body = ProblemBody(type=_PREFIX + self.slug, title=self.title, status=self.status, detail=clean(self.detail), **self.members)
         headers = [("content-type", "application/problem+json"), *self.headers]
-        return Reply(self.status, headers, msgspec.json.encode(body), close=close)
+        return Reply(self.status, headers, msgspec.json.encode(body))
 
 
 def bad_request(detail: str, slug: str = "bad-request", title: str = "Bad request") -> Problem:

@@ -6,7 +6,6 @@ Both write to the transport themselves: against aiohttp's Response that saves ab
 from __future__ import annotations
 
 import functools
-import re
 import socket
 import struct
 import time
@@ -23,33 +22,35 @@ __all__ = ["Header", "Reply", "json_reply", "sent", "stream", "text_reply"]
 Header = tuple[str, str]
 
 _REASONS: Final = {s.value: s.phrase for s in HTTPStatus}
-# Anything here would end a header early or be read differently by the next hop (RFC 9110, 5.5).
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Reply:
-    """Status, headers and the whole body. `close`: the connection ends with it.
+    """Status, headers (names in lower case) and the whole body.
 
     It is what aiohttp's low-level server needs of a response: prepare(), write_eof() and keep_alive.
     """
 
-    __slots__ = ("body", "close", "headers", "keep_alive", "status")
+    __slots__ = ("_data", "body", "headers", "keep_alive", "status")
 
-    def __init__(self, status: int, headers: Sequence[Header] = (), body: bytes = b"", *, close: bool = False) -> None:
+    def __init__(self, status: int, headers: Sequence[Header] = (), body: bytes = b"") -> None:
         self.status = status
         self.headers = headers
         self.body = body
-        self.close = close
         self.keep_alive = False
+        self._data = b""
 
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Send all of it."""
-        self.keep_alive = _keeps(request) and not self.close
+    def render(self, request: web.BaseRequest, *, close: bool = False) -> None:
+        """Make the bytes to send. `close`: the connection ends with them. ValueError for headers that can't be sent."""
+        self.keep_alive = _keeps(request) and not close
         bodiless = self.status in (204, 304) or self.status < 200
         # To HEAD a length may be given although there is no body; the worker's own is kept when it has one.
         length = None if bodiless or (request.method == "HEAD" and not self.body and _has_length(self.headers)) else len(self.body)
         data = _head(self.status, self.headers, length, keep_alive=self.keep_alive)
-        await _write(request, data if bodiless or request.method == "HEAD" else data + self.body)
+        self._data = data if bodiless or request.method == "HEAD" else data + self.body
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send all of it."""
+        await _write(request, self._data)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
         """Nothing is left to send."""
@@ -57,6 +58,10 @@ class Reply:
 
 class _Sent(Reply):
     """Stands for a response that its handler has sent already."""
+
+    def render(self, request: web.BaseRequest, *, close: bool = False) -> None:
+        """It is sent."""
+        self.keep_alive = self.keep_alive and not close
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Nothing is left to send."""
@@ -124,8 +129,6 @@ def _head(status: int, headers: Sequence[Header], length: int | None, *, keep_al
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
     dated = False
     for name, value in headers:
-        if _CONTROL.search(value) is not None or _CONTROL.search(name) is not None:
-            raise ValueError(f"The response header {name!r:.100} holds a control character.")
         if name == "content-length" and (length is not None or chunked):
             continue
         dated = dated or name == "date"
@@ -140,6 +143,9 @@ def _head(status: int, headers: Sequence[Header], length: int | None, *, keep_al
         lines.append("connection: close")
     lines.append("\r\n")
     text = "\r\n".join(lines)
+    # More line breaks than lines: a header holds one, and what follows it would be taken for a header or a body (RFC 9110, 5.5).
+    if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
+        raise ValueError("A response header holds a line break or NUL.")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

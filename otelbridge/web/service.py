@@ -106,27 +106,20 @@ class Service:
         self._idle.clear()
         try:
             target = request.raw_path
-            if target.startswith(PREFIX):
-                reply = await invoke(self._bridge, request, target)
-            else:
-                reply = await self._route(request, target)
-        except asyncio.CancelledError:
-            raise
+            reply = await (invoke(self._bridge, request, target) if target.startswith(PREFIX) else self._route(request, target))
+            reply.render(request, close=self._draining)
         except ConnectionError:
-            reply = Reply(499, close=True)  # the client is gone; nobody will see it
+            raise  # the client is gone; aiohttp lets go of the connection
         except Exception as e:
+            problem = problem_of(e, expose=self._expose)
             if request.writer.output_size:
-                # The head is sent, so the broken body is the message; the connection is closed already.
-                if not isinstance(e, Problem):
-                    problem_of(e, expose=False)  # for the log
-                raise ConnectionResetError("the response broke") from e
-            reply = problem_of(e, expose=self._expose).reply()
+                raise ConnectionResetError("the response broke in the middle, and its connection with it") from e
+            reply = problem.reply()
+            reply.render(request, close=self._draining)
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
-        if self._draining:
-            reply.close = True
         return reply
 
     async def _route(self, request: web.BaseRequest, target: str) -> Reply:
@@ -202,6 +195,8 @@ class _Connection(web.RequestHandler):
         """The response to a request that could not be parsed."""
         if request.writer.output_size:
             raise ConnectionResetError("a part of the response is sent already")
-        if status >= 500:
-            return problem_of(exc or RuntimeError("no response"), expose=False).reply(close=True)
-        return bad_request("The request is not valid HTTP.").reply(close=True)
+        failed = status >= 500
+        problem = problem_of(exc or RuntimeError(message), expose=False) if failed else bad_request("The request is not valid HTTP.")
+        reply = problem.reply()
+        reply.render(request, close=True)
+        return reply

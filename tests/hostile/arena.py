@@ -75,15 +75,17 @@ class Arena:
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
         self._seen = Witness()
-        self._neighbour = bridge.loader.get("neighbour", lambda: WorkerCode(main_module="n.js", modules={"n.js": NEIGHBOUR}, tails=[self._seen]))
+        self._neighbour = bridge.loader.get(
+            "neighbour", lambda: WorkerCode(main_module="n.js", modules={"n.js": NEIGHBOUR}, tails=[self._seen])
+        )
 
-    def worker(self, source: str, *, limits: Limits = Limits(), **options: Any) -> tuple[Any, Witness]:
+    def worker(self, source: str, *, limits: Limits | None = None, **options: Any) -> tuple[Any, Witness]:
         """A worker of this source, and what its tail gets to see."""
         witness = Witness()
         if "export default" not in source:
             source = "export default { async fetch(request, env, ctx) {\n" + source + "\n} }"
         modules = {"index.js": source, **options.pop("modules", {})}
-        code = WorkerCode(main_module="index.js", modules=modules, limits=lower(limits), tails=[witness], **options)
+        code = WorkerCode(main_module="index.js", modules=modules, limits=lower(limits or Limits()), tails=[witness], **options)
         return self.bridge.loader.load(code), witness
 
     async def call(self, worker: Any, witness: Witness, request: Request | None = None, **options: Any) -> Result:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.hostile.arena import Arena
 
 from otelbridge import Bridge, Settings
+from tests.hostile.arena import Arena
 
 
 @pytest.fixture(scope="session")

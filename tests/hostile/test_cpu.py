@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.hostile.arena import Arena, Attack
 
 from otelbridge import Limits, Request
+from tests.hostile.arena import Arena, Attack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CPU = "Error: Worker exceeded CPU time limit."
-CUT = {"outcome": "exceededCpu", "error": CPU, "exceptions": (CPU,), "logs": ("before",)}
+CUT: dict[str, Any] = {"outcome": "exceededCpu", "error": CPU, "exceptions": (CPU,), "logs": ("before",)}
 BEFORE = "console.log('before');"
 
 LOOPS = [
     Attack(name="for (;;)", source=BEFORE + "for (;;);", **CUT),
-    Attack(name="after the answer, in waitUntil()", source=BEFORE + "ctx.waitUntil((async () => { await null; for (;;); })()); return new Response('x')", **CUT),
+    Attack(
+        name="after the answer, in waitUntil()",
+        source=BEFORE + "ctx.waitUntil((async () => { await null; for (;;); })()); return new Response('x')",
+        **CUT,
+    ),
     Attack(name="getter that is logged", source=BEFORE + "console.log({ get x() { for (;;); } })", **CUT),
     Attack(name="toJSON that is logged", source=BEFORE + "console.log({ toJSON() { for (;;); } })", **CUT),
     Attack(name="toString that is logged", source=BEFORE + "class A { toString() { for (;;); } } console.log(new A())", **CUT),
@@ -25,14 +31,28 @@ LOOPS = [
     Attack(name="Proxy traps", source=BEFORE + "return new Response(new Proxy({}, { get() { for (;;); } }))", **CUT),
     Attack(name="ownKeys trap of what is logged", source=BEFORE + "console.log(new Proxy({}, { ownKeys() { for (;;); } }))", **CUT),
     Attack(name="regular expression", source=BEFORE + "return new Response(/^(a+)+$/.test('a'.repeat(40) + 'b'))", **CUT),
-    Attack(name="regular expression with a lookbehind", source=BEFORE + "return new Response('a'.repeat(60).replace(/(?<=(a|aa)+)c|(a*)*b/, ''))", **CUT),
+    Attack(
+        name="regular expression with a lookbehind",
+        source=BEFORE + "return new Response('a'.repeat(60).replace(/(?<=(a|aa)+)c|(a*)*b/, ''))",
+        **CUT,
+    ),
     Attack(name="chain of promises", source=BEFORE + "const next = () => Promise.resolve().then(next); await next()", **CUT),
-    Attack(name="chain of microtasks", source=BEFORE + "const next = () => queueMicrotask(next); next(); await new Promise(() => {})", **CUT),
+    Attack(
+        name="chain of microtasks", source=BEFORE + "const next = () => queueMicrotask(next); next(); await new Promise(() => {})", **CUT
+    ),
     Attack(name="thenable that resolves with itself", source=BEFORE + "const t = { then(f) { f(t) } }; await t", **CUT),
     Attack(name="async generator", source=BEFORE + "for await (const _ of (async function* () { for (;;) yield 1 })());", **CUT),
     Attack(name="sort with a comparator without an order", source=BEFORE + "[...Array(1000).keys()].sort(() => { for (;;); })", **CUT),
-    Attack(name="iterator without an end", source=BEFORE + "const i = { [Symbol.iterator]() { return { next() { return { done: false } } } } }; for (const _ of i);", **CUT),
-    Attack(name="iterator without an end, as headers", source=BEFORE + "new Headers({ [Symbol.iterator]() { return { next() { return { value: ['a', 'b'] } } } } })", **CUT),
+    Attack(
+        name="iterator without an end",
+        source=BEFORE + "const i = { [Symbol.iterator]() { return { next() { return { done: false } } } } }; for (const _ of i);",
+        **CUT,
+    ),
+    Attack(
+        name="iterator without an end, as headers",
+        source=BEFORE + "new Headers({ [Symbol.iterator]() { return { next() { return { value: ['a', 'b'] } } } } })",
+        **CUT,
+    ),
     Attack(name="array of four thousand million holes", source=BEFORE + "const a = []; a.length = 4294967295; a.indexOf(1)", **CUT),
     Attack(name="valueOf of a delay", source=BEFORE + "setTimeout(() => {}, { valueOf() { for (;;); } })", **CUT),
     Attack(name="BigInt power", source=BEFORE + "let x = 3n; for (;;) x = (x * x) % (2n ** 4096n)", **CUT),
@@ -40,15 +60,32 @@ LOOPS = [
     Attack(name="class field", source=BEFORE + "class A { x = (() => { for (;;); })() } new A()", **CUT),
     Attack(name="tagged template, label, finally", source=BEFORE + "for (;;) { try { continue } finally { continue } }", **CUT),
     Attack(name="catches every error", source=BEFORE + "for (;;) { try { for (;;); } catch {} }", **CUT),
-    Attack(name="in the listener of unhandled rejections", source=BEFORE + "addEventListener('unhandledrejection', () => { for (;;); }); Promise.reject(1); return new Response('x')", **CUT),
-    Attack(name="in a timer, after the answer", source=BEFORE + "ctx.waitUntil(new Promise(() => setTimeout(() => { for (;;); }, 1))); return new Response(new ReadableStream())", **CUT),
+    Attack(
+        name="in the listener of unhandled rejections",
+        source=BEFORE + "addEventListener('unhandledrejection', () => { for (;;); }); Promise.reject(1); return new Response('x')",
+        **CUT,
+    ),
+    Attack(
+        name="in a timer, after the answer",
+        source=BEFORE + "ctx.waitUntil(new Promise(() => setTimeout(() => { for (;;); }, 1))); return new Response(new ReadableStream())",
+        **CUT,
+    ),
     Attack(
         name="a stream's pull",
         source=BEFORE + "return new Response(new ReadableStream({ pull() { for (;;); } }))",
         **CUT,
     ),
-    Attack(name="at module scope", source="console.log('before'); for (;;); export default {}", **CUT | {"error": "Failed to start Worker:\nUncaught " + CPU}),
-    Attack(name="in a module that is imported", source="import './a.js'; export default {}", options={"modules": {"a.js": "console.log('before'); for (;;);"}}, **CUT | {"error": CPU}),
+    Attack(
+        name="at module scope",
+        source="console.log('before'); for (;;); export default {}",
+        **CUT | {"error": "Failed to start Worker:\nUncaught " + CPU},
+    ),
+    Attack(
+        name="in a module that is imported",
+        source="import './a.js'; export default {}",
+        options={"modules": {"a.js": "console.log('before'); for (;;);"}},
+        **CUT | {"error": CPU},
+    ),
     Attack(
         name="in required CommonJS",
         source="import a from './a.cjs'; export default {}",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.hostile.arena import Arena, Attack
+from typing import Any
 
-from otelbridge import Limits
+import pytest
+
+from otelbridge import Limits, Request
+from tests.hostile.arena import Arena, Attack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # A bomb should reach the memory limit before the CPU limit, also on a slow machine.
-ROOM = Limits(cpu_ms=5_000, memory_mb=32)
+ROOM = Limits(cpu_ms=5_000, memory_mb=20)
 MEMORY = "Error: Worker exceeded memory limit."
-KILLED = {"outcome": "exceededMemory", "error": MEMORY, "exceptions": (MEMORY,), "logs": ("before",), "limits": ROOM}
+KILLED: dict[str, Any] = {"outcome": "exceededMemory", "error": MEMORY, "exceptions": (MEMORY,), "logs": ("before",), "limits": ROOM}
 BEFORE = "console.log('before');"
 
 BOMBS = [
@@ -25,18 +27,52 @@ BOMBS = [
     Attack(name="Map", source=BEFORE + "const m = new Map(); for (let i = 0; ; i++) m.set(i, m)", **KILLED),
     Attack(name="Set of symbols", source=BEFORE + "const s = new Set(); for (;;) s.add(Symbol())", **KILLED),
     Attack(name="closures", source=BEFORE + "let f = () => 0; for (;;) { const g = f; f = () => g; }", **KILLED),
-    Attack(name="promises that nobody settles", source=BEFORE + "const a = []; for (;;) a.push(new Promise(() => {}).then(() => {}))", **KILLED),
+    Attack(
+        name="promises that nobody settles", source=BEFORE + "const a = []; for (;;) a.push(new Promise(() => {}).then(() => {}))", **KILLED
+    ),
     Attack(name="microtasks", source=BEFORE + "for (;;) queueMicrotask(() => {})", **KILLED),
-    Attack(name="generators", source=BEFORE + "const a = []; for (;;) { const g = (function* () { yield 1 })(); g.next(); a.push(g); }", **KILLED),
-    Attack(name="BigInt that squares itself", source=BEFORE + "let x = 2n ** 64n; for (;;) x *= x", outcome="exception", error="RangeError: ", logs=("before",), limits=ROOM),
-    Attack(name="catches the error of every allocation", source=BEFORE + "const a = []; for (;;) { try { a.push(new Array(10000).fill(a)) } catch {} }", **KILLED),
-    Attack(name="at the limit, in a finally", source=BEFORE + "const a = []; try { for (;;) a.push({}) } finally { console.log('after') }", **KILLED),
-    Attack(name="kept by a stream", source=BEFORE + "new ReadableStream({ start(c) { for (;;) c.enqueue(new Uint8Array(1 << 16)) } })", **KILLED),
-    Attack(name="kept by a Blob", source=BEFORE + "let b = new Blob(['x'.repeat(1000)]); for (;;) b = new Blob([b, b])", **KILLED),
+    Attack(
+        name="generators",
+        source=BEFORE + "const a = []; for (;;) { const g = (function* () { yield 1 })(); g.next(); a.push(g); }",
+        **KILLED,
+    ),
+    Attack(
+        name="BigInt that squares itself",
+        source=BEFORE + "let x = 2n ** 64n; for (;;) x *= x",
+        outcome="exception",
+        error="RangeError: ",
+        logs=("before",),
+        limits=ROOM,
+    ),
+    Attack(
+        name="catches the error of every allocation",
+        source=BEFORE + "const a = []; for (;;) { try { a.push(new Array(10000).fill(a)) } catch {} }",
+        **KILLED,
+    ),
+    Attack(
+        name="at the limit, in a finally",
+        source=BEFORE + "const a = []; try { for (;;) a.push({}) } finally { console.log('after') }",
+        **KILLED,
+    ),
+    Attack(
+        name="kept by a stream",
+        source=BEFORE + "new ReadableStream({ start(c) { for (;;) c.enqueue(new Uint8Array(1 << 16)) } })",
+        **KILLED,
+    ),
+    Attack(name="a Blob of itself", source=BEFORE + "let b = new Blob(['x'.repeat(1000)]); for (;;) b = new Blob([b, b])", **KILLED),
+    Attack(name="small Blobs", source=BEFORE + "const a = []; for (;;) a.push(new Blob(['x'.repeat(1000)]))", **KILLED),
     Attack(name="headers", source=BEFORE + "const h = new Headers(); for (;;) h.append('a', 'x'.repeat(1000))", **KILLED),
-    Attack(name="listeners", source=BEFORE + "for (;;) addEventListener('x', () => {})", **KILLED | {"limits": Limits(cpu_ms=60_000, memory_mb=8)}) if False else
-    Attack(name="abort signals", source=BEFORE + "const a = []; for (;;) a.push(AbortSignal.any([...a.slice(-1), new AbortController().signal]))", **KILLED),
-    Attack(name="at module scope", source="console.log('before'); const a = []; for (;;) a.push({}); export default {}", **KILLED | {"error": "Failed to start Worker:\nUncaught " + MEMORY}),
+    Attack(name="names of bound functions", source=BEFORE + "let f = () => 0; for (;;) { f = f.bind(null); f.name.at(-1); }", **KILLED),
+    Attack(
+        name="abort signals",
+        source=BEFORE + "const a = []; for (;;) a.push(AbortSignal.any([...a.slice(-1), new AbortController().signal]))",
+        **KILLED,
+    ),
+    Attack(
+        name="at module scope",
+        source="console.log('before'); const a = []; for (;;) a.push({}); export default {}",
+        **KILLED | {"error": "Failed to start Worker:\nUncaught " + MEMORY},
+    ),
 ]
 # What could never fit is refused where it is asked for; the worker lives on.
 REFUSED = [
@@ -44,38 +80,102 @@ REFUSED = [
     Attack(name="one string of 500 MB", source="'x'.repeat(5e8)", outcome="exception", error="memory"),
     Attack(name="padding", source="'x'.padStart(2 ** 30 - 2, 'yz')", outcome="exception", error=": "),
     Attack(name="a string beyond all strings", source="'x'.repeat(2 ** 32)", outcome="exception", error="RangeError: "),
-    Attack(name="join of holes", source="const a = []; a.length = 2 ** 30; a.join('xxxxxxxx')", outcome="exception", error=": ", limits=Limits(cpu_ms=60_000, wall_ms=60_000)) if False else
     Attack(name="array of a size below zero", source="new Array(-1)", outcome="exception", error="RangeError: "),
     Attack(name="typed array beyond all memory", source="new Float64Array(2 ** 53)", outcome="exception", error="RangeError: "),
-    Attack(name="buffer that may grow beyond all memory", source="new ArrayBuffer(1, { maxByteLength: 2 ** 31 }).resize(2 ** 31)", outcome="exception", error=": "),
-    Attack(name="random bytes by the gigabyte", source="crypto.getRandomValues(new Uint8Array(1 << 20))", outcome="exception", error="QuotaExceededError: "),
+    Attack(
+        name="buffer that may grow beyond all memory",
+        source="new ArrayBuffer(1, { maxByteLength: 2 ** 31 }).resize(2 ** 31)",
+        outcome="exception",
+        error=": ",
+    ),
+    Attack(
+        name="random bytes by the gigabyte",
+        source="crypto.getRandomValues(new Uint8Array(1 << 20))",
+        outcome="exception",
+        error="QuotaExceededError: ",
+    ),
 ]
-STACK = {"outcome": "exception", "error": "RangeError: Maximum call stack size exceeded", "limits": Limits(cpu_ms=5_000, memory_mb=64)}
+STACK: dict[str, Any] = {
+    "outcome": "exception",
+    "error": "RangeError: Maximum call stack size exceeded",
+    "limits": Limits(cpu_ms=5_000, memory_mb=64),
+}
 RECURSIONS = [
     Attack(name="a function", source="const f = () => f() + 1; f()", **STACK),
     Attack(name="two functions", source="const f = () => g() + 1, g = () => f() + 1; f()", **STACK),
     Attack(name="a getter", source="const o = { get x() { return this.x + 1 } }; o.x", **STACK),
-    Attack(name="a Proxy of itself", source="const p = new Proxy({}, {}); Object.setPrototypeOf(p, p); p.x", outcome="exception", error="Error: "),
+    Attack(
+        name="a Proxy of itself",
+        source="const p = new Proxy({}, {}); Object.setPrototypeOf(p, p); p.x",
+        outcome="exception",
+        error="Error: ",
+    ),
     Attack(name="toString of a nested array", source="let a = []; for (let i = 0; i < 1e5; i++) a = [a]; String(a)", **STACK),
     Attack(name="JSON of a nested array", source="let a = []; for (let i = 0; i < 1e5; i++) a = [a]; JSON.stringify(a)", **STACK),
-    Attack(name="JSON text of nested arrays", source="JSON.parse('['.repeat(1e5))", outcome="exception", error=": ", limits=STACK["limits"]),
+    Attack(
+        name="JSON text of nested arrays", source="JSON.parse('['.repeat(1e5))", outcome="exception", error=": ", limits=STACK["limits"]
+    ),
     Attack(name="a replacer", source="const f = () => JSON.stringify([1], f); f()", **STACK),
     Attack(name="a comparator", source="const f = () => [1, 2].sort(f); f()", **STACK),
     Attack(name="a regular expression's replace", source="const f = () => 'a'.replace(/a/, f); f()", **STACK),
-    Attack(name="nested groups of a regular expression", source="new RegExp('('.repeat(1e5) + ')'.repeat(1e5))", outcome="exception", error=": ", limits=STACK["limits"]),
+    Attack(
+        name="nested groups of a regular expression",
+        source="new RegExp('('.repeat(1e5) + ')'.repeat(1e5))",
+        outcome="exception",
+        error=": ",
+        limits=STACK["limits"],
+    ),
     Attack(name="Reflect.construct", source="function F() { Reflect.construct(F, []) } new F()", **STACK),
-    Attack(name="bound functions", source="let f = () => 0; for (let i = 0; i < 1e5; i++) f = f.bind(null); f()", **STACK),
+    Attack(
+        name="bound functions",
+        source="let f = () => 0; const name = { value: '' }; for (let i = 0; i < 1e5; i++) Object.defineProperty((f = f.bind(null)), 'name', name); f()",
+        **STACK,
+    ),
     Attack(name="a Proxy chain", source="let p = () => 0; for (let i = 0; i < 1e5; i++) p = new Proxy(p, {}); p()", **STACK),
-    Attack(name="prototype chain of Proxies", source="let p = {}; for (let i = 0; i < 1e5; i++) p = new Proxy({}, { get: () => p }) ; String(p)", outcome="exception", error=": ", limits=STACK["limits"]),
-    Attack(name="structuredClone of a nested object", source="let o = {}; for (let i = 0; i < 1e5; i++) o = { o }; structuredClone(o)", outcome="exception", error=": ", limits=STACK["limits"]),
-    Attack(name="dispatchEvent within its listener", source="const t = new EventTarget(); t.addEventListener('x', () => t.dispatchEvent(new Event('x'))); t.dispatchEvent(new Event('x'))", **STACK),
+    Attack(
+        name="prototype chain of Proxies",
+        source="let p = {}; for (let i = 0; i < 1e5; i++) p = new Proxy({}, { get: () => p }) ; String(p)",
+        outcome="exception",
+        error=": ",
+        limits=STACK["limits"],
+    ),
+    Attack(
+        name="structuredClone of a nested object",
+        source="let o = {}; for (let i = 0; i < 1e5; i++) o = { o }; structuredClone(o)",
+        outcome="exception",
+        error=": ",
+        limits=STACK["limits"],
+    ),
+    Attack(
+        name="dispatchEvent within its listener",
+        source="const t = new EventTarget(); t.addEventListener('x', () => t.dispatchEvent(new Event('x'))); t.dispatchEvent(new Event('x'))",
+        **STACK,
+    ),
     Attack(name="a template's toString", source="const o = { toString() { return `${o}` } }; String(o)", **STACK),
 ]
 # The engine reads code by recursion too.
 SOURCES = [
-    Attack(name="nested parentheses", source="export default " + "(" * 20_000 + "1" + ")" * 20_000, outcome="exception", error="Failed to start Worker", limits=STACK["limits"]),
-    Attack(name="nested functions", source="export default {}; " + "() => (" * 10_000 + "1" + ")" * 10_000, outcome="exception", error="Failed to start Worker", limits=STACK["limits"]),
-    Attack(name="nested arrays", source="export default {}; " + "[" * 20_000 + "]" * 20_000, outcome="exception", error="Failed to start Worker", limits=STACK["limits"]),
+    Attack(
+        name="nested parentheses",
+        source="export default " + "(" * 20_000 + "1" + ")" * 20_000,
+        outcome="exception",
+        error="Failed to start Worker",
+        limits=STACK["limits"],
+    ),
+    Attack(
+        name="nested functions",
+        source="export default {}; " + "() => (" * 10_000 + "1" + ")" * 10_000,
+        outcome="exception",
+        error="Failed to start Worker",
+        limits=STACK["limits"],
+    ),
+    Attack(
+        name="nested arrays",
+        source="export default {}; " + "[" * 20_000 + "]" * 20_000,
+        outcome="exception",
+        error="Failed to start Worker",
+        limits=STACK["limits"],
+    ),
 ]
 
 
@@ -118,8 +218,6 @@ async def test_a_recursion_can_be_caught(arena: Arena) -> None:
 async def test_an_instance_that_was_killed_is_not_used_again(arena: Arena) -> None:
     """What a stopped instance held in memory is gone: the next request gets a new one."""
     source = "export default { fetch(r) { globalThis.n ??= 0; n++; console.log(n); const a = []; while (r.url.endsWith('bomb')) a.push({}); return new Response(`${n}`) } }"
-    from otelbridge import Request
-
     worker, witness = arena.worker(source, limits=ROOM)
     for path, body in (("", b"1"), ("", b"2"), ("bomb", b""), ("", b"1")):
         assert (await arena.call(worker, witness, Request("GET", "http://attacker/" + path))).body == body

@@ -104,7 +104,8 @@ class Filled:
 
     def __init__(self, directory: Path, **options: Any) -> None:
         self.writer = SpoolWriter(directory / "spool", sync_ms=0)
-        self.store = Store(directory=directory / "store", **options)
+        # The times of the samples are long past: by default nothing is removed by age.
+        self.store = Store(directory=directory / "store", **({"retention_seconds": 1e9} | options))
         self.indexer = Indexer(self.store, {"main": SpoolReader(directory / "spool", "index")}, poll_seconds=0.01)
 
     async def __aenter__(self) -> Filled:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import textwrap
 import time
@@ -57,10 +56,10 @@ async def test_sigkill_loses_and_doubles_nothing(data_dir: Path) -> None:
     code = textwrap.dedent(CHILD)
     written = 0
     for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", code, str(data_dir)], stdout=subprocess.PIPE)
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(data_dir), stdout=asyncio.subprocess.PIPE)
         try:
             assert child.stdout is not None
-            await asyncio.to_thread(child.stdout.readline)
+            await child.stdout.readline()
             for _ in range(600):
                 lines = [line(f"line {written + i}") for i in range(3)]
                 writer.append(encode(part(*lines, invocation=written, start_ns=time.time_ns())))
@@ -69,9 +68,7 @@ async def test_sigkill_loses_and_doubles_nothing(data_dir: Path) -> None:
                     await asyncio.sleep(0.005)
         finally:
             os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-            assert child.stdout is not None
-            child.stdout.close()
+            await child.wait()
     reader = SpoolReader(data_dir / "spool", "index")
     async with Store(directory=data_dir / "store", segment_records=700) as store, Indexer(store, {"main": reader}) as indexer:
         assert await indexer.drain()

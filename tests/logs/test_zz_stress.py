@@ -149,7 +149,7 @@ def test_sql_and_evaluator_agree(items: list[SpoolItem], queries: list[Tree]) ->
         check(segments, items, queries)
 
 
-@settings(max_examples=600)
+@settings(max_examples=800)
 @given(spool_items(), st.lists(trees, min_size=1, max_size=10))
 def test_they_agree_over_several_segments(items: list[SpoolItem], queries: list[Tree]) -> None:
     """The same when each item fills a segment, also for invocations that begin in one and end in another."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from otelbridge.model.part import Notice, encode
-from otelbridge.spool import SpoolReader, SpoolWriter
+from otelbridge.spool import SpoolReader, SpoolWriter, registered_consumers
 from tests.collector import FakeCollector, rotel
 from tests.otel.conftest import MakeExporter, append, new_part
 
@@ -174,13 +174,14 @@ async def test_frames_that_are_no_parts_are_skipped(collector: FakeCollector, wr
     assert collector.bodies() == ["after"]
 
 
-async def test_without_an_endpoint_nothing_is_sent_or_held(tmp_path: Path, writer: SpoolWriter, exporting: MakeExporter) -> None:
-    """No endpoint: no destinations, no consumers, an empty report."""
+async def test_without_an_endpoint_only_metrics_are_read(tmp_path: Path, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """No endpoint: no destinations, an empty report, and no consumer of the spool but the metrics for /metrics."""
     async with exporting("") as exporter:
         append(writer, new_part("x"))
         assert await exporter.drain(1)
         assert exporter.exports()["destinations"] == []
-    assert not (tmp_path / "spool" / "main" / "consumers").exists()
+        assert 'faas_invocations_total{faas_trigger="http"} 1\n' in exporter.metrics_text()
+    assert registered_consumers(tmp_path / "spool" / "main") == ["export.metrics"]
 
 
 async def test_console_prints_readable_lines(capsys: pytest.CaptureFixture[str], writer: SpoolWriter, exporting: MakeExporter) -> None:

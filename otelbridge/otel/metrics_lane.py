@@ -1,0 +1,227 @@
+"""Metrics: one reader of the spools that aggregates, and a target per destination that sends what there is in turns.
+
+The aggregate lies in the same journal as the readers' positions: after a kill no invocation is counted twice or not
+at all, and counters go on from where they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otelbridge.model.part import Part, decode
+from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
+from otelbridge.otel.environment import MetricsOptions
+from otelbridge.otel.journal import Journal
+from otelbridge.otel.ledger import Account, Ledger
+from otelbridge.otel.measures import Measure
+from otelbridge.otel.metrics import METRICS_OWNER, add_measures, add_series
+from otelbridge.otel.request import Request
+from otelbridge.otel.sampling import Sampling
+from otelbridge.otel.sender import Sender
+from otelbridge.spool import Frame, Position, SpoolReader
+
+__all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
+
+_log = logging.getLogger("otelbridge.otel")
+
+CONSUMER = "export.metrics"
+_READ_BYTES = 1 << 20
+_ROUND_SECONDS = 1.0
+_LEAST_PATIENCE_SECONDS = 5.0
+
+
+class MetricsTarget:
+    """Metrics for one destination. What could not be delivered is in the next request: nothing is queued."""
+
+    def __init__(self, *, name: str, sender: Sender, delta: bool) -> None:
+        self.name = name
+        self.sender = sender
+        self.delta = delta
+        self.ledger = Ledger()
+        self.before: Series = {}  # what was delivered, for differences
+        self.before_ns = 0
+
+    def lag_s(self) -> float:
+        return 0.0
+
+    async def send(self, request: Request, timeout_s: float) -> bool:
+        """Whether the fate of the request became known in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                fates = await self.sender.deliver(request)
+        except TimeoutError:
+            return False
+        self.ledger.emit(METRICS_OWNER, request.records)
+        for fate in fates:
+            self.ledger.settle(METRICS_OWNER, fate.reason, sum(fate.counts.values()))
+        return True
+
+
+class MetricsLane:
+    """See the module's text. `measure` gives the bridge's own metrics; it may block."""
+
+    def __init__(
+        self,
+        *,
+        spools: list[Path],
+        state_path: Path,
+        targets: list[MetricsTarget],
+        options: MetricsOptions,
+        sampling: Sampling,
+        resources: tuple[bytes, bytes],
+        measure: Callable[[], list[Measure]],
+    ) -> None:
+        self.aggregate = Aggregate(exponential=options.exponential)
+        self.targets = targets
+        self._options = options
+        self._sampling = sampling
+        self._workers, self._bridge = resources
+        self._measure = measure
+        self._started_ns = time.time_ns()
+        self._journal = Journal(state_path)
+        positions = self._restore()
+        self._readers = {d.name: SpoolReader(d, CONSUMER) for d in spools}
+        for name, reader in self._readers.items():
+            if name in positions and reader.resumed:
+                reader.seek(positions[name])
+        # Where the aggregate stands: a reader is ahead of it while its frames are being taken in.
+        self._positions = {name: reader.position for name, reader in self._readers.items()}
+        self._reading = asyncio.Lock()
+        self._noted: dict[str, Position] = {}
+        self._dirty = False
+        self._closed = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ----------------------------------------------------------------------------------------------------------- life
+
+    def start(self) -> None:
+        """Begin to work on the running loop."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()), *(loop.create_task(self._send_in_turns(t)) for t in self.targets)]
+
+    async def drained(self) -> None:
+        """Take in all that is in the spools, and send it once to every destination."""
+        await self._read_all()
+        await asyncio.gather(*(self._turn(target) for target in self.targets))
+
+    async def aclose(self) -> None:
+        """Stop at once. May be called twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._closed:
+            self._closed = True
+            self._note()
+            await asyncio.to_thread(self._release_blocking)
+            for reader in self._readers.values():
+                reader.close()
+            self._journal.close()
+            for target in self.targets:
+                await target.sender.aclose()
+
+    # ----------------------------------------------------------------------------------------------------------- work
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read_all()
+                if self._dirty:
+                    self._note()
+                    await asyncio.to_thread(self._release_blocking)
+            except Exception:
+                _log.exception("metrics: a round failed")
+            await asyncio.sleep(_ROUND_SECONDS)
+
+    async def _read_all(self) -> None:
+        async with self._reading:
+            for name, reader in self._readers.items():
+                while frames := await asyncio.to_thread(reader.read, _READ_BYTES):
+                    self._dirty = True
+                    for number, frame in enumerate(frames):
+                        if number % 128 == 127:
+                            await asyncio.sleep(0)
+                        self._take(frame)
+                        self._positions[name] = frame.position
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            item = decode(frame.payload)
+        except msgspec.DecodeError:
+            return
+        if isinstance(item, Part) and item.end is not None:
+            exemplars = self._options.exemplars
+            sampled = exemplars == "always_on" or (exemplars == "trace_based" and self._sampling.enabled and self._sampling.head(item))
+            self.aggregate.record(item, exemplar=sampled)
+
+    async def _send_in_turns(self, target: MetricsTarget) -> None:
+        while True:
+            await asyncio.sleep(self._options.interval_ms / 1000)
+            with contextlib.suppress(Exception):
+                await self._turn(target)
+
+    async def _turn(self, target: MetricsTarget) -> None:
+        now_ns = time.time_ns()
+        series = copied(self.aggregate.wanted())
+        request = Request("metrics")
+        if target.delta:
+            since = target.before_ns or self._started_ns
+            add_series(request, self._workers, difference(series, target.before), start_ns=since, now_ns=now_ns, delta=True)
+        else:
+            add_series(request, self._workers, series, start_ns=self._started_ns, now_ns=now_ns, delta=False)
+        add_measures(request, self._bridge, await asyncio.to_thread(self._measure), start_ns=self._started_ns, now_ns=now_ns)
+        patience = max(self._options.interval_ms / 1000, _LEAST_PATIENCE_SECONDS)
+        if await target.send(request, patience):
+            target.before, target.before_ns = series, now_ns
+            self._dirty = True
+
+    # ---------------------------------------------------------------------------------------------------- persistence
+
+    def _note(self) -> None:
+        """Note the aggregate and the positions it stands for. About 0.1 ms; on the loop, so that both belong together."""
+        value = {
+            "started": self._started_ns,
+            "positions": self._positions,
+            "series": self.aggregate.snapshot(),
+            "targets": {
+                t.name: {"accounts": t.ledger.accounts, "before": _rows(t.before) if t.delta else [], "before_ns": t.before_ns}
+                for t in self.targets
+            },
+        }
+        if self._journal.append(value, lambda: value):
+            self._dirty = False
+            self._noted = dict(self._positions)
+
+    def _release_blocking(self) -> None:
+        for name, reader in self._readers.items():
+            with contextlib.suppress(OSError):
+                if self._noted.get(name, reader.committed) > reader.committed:
+                    reader.commit(self._noted[name])
+
+    def _restore(self) -> dict[str, Position]:
+        if not self._journal.entries:
+            return {}
+        value: dict[str, Any] = self._journal.entries[-1]
+        self._journal.entries = []
+        self._started_ns = value["started"]
+        self.aggregate.restore(value["series"])
+        for target in self.targets:
+            known = value["targets"].get(target.name)
+            if known is not None:
+                target.ledger.restore(msgspec.convert(known["accounts"], dict[str, Account]))
+                target.ledger.take_changes()
+                earlier = Aggregate()
+                earlier.restore(known["before"])
+                target.before, target.before_ns = earlier.wanted(), known["before_ns"]
+        return {name: Position(*position) for name, position in value["positions"].items()}
+
+
+def _rows(series: Series) -> list[Any]:
+    return [[name, list(labels), point] for name, of in series.items() for labels, point in of.items()]

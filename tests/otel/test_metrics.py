@@ -1,0 +1,162 @@
+"""Metrics: what they count, cumulative and delta, through kills of the exporter, and as Prometheus text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
+
+from otelbridge.model.part import ColdStart
+from otelbridge.otel import aggregate
+from otelbridge.otel.aggregate import OVERFLOW, Aggregate, copied, difference
+from otelbridge.otel.points import MAX_BUCKETS, Exponential, Histogram, Sum, _index
+from otelbridge.spool import SpoolWriter
+from tests.collector import FakeCollector, attributes
+from tests.otel.conftest import MakeExporter, append, new_part
+
+ONLY_METRICS = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_LOGS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}
+
+
+def last(collector: FakeCollector, name: str) -> Any:
+    """The newest metric of a name that arrived."""
+    return [r.proto for r in collector.metrics if r.proto.name == name][-1]
+
+
+async def test_metrics_of_invocations(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """Counts, durations, CPU and memory arrive under the shared resource, without a worker's id, with exemplars."""
+    async with exporting(collector.url, **ONLY_METRICS) as exporter:
+        good = new_part("x", memory_bytes=1 << 20, cold_start=ColdStart(1, 30_000_001))
+        append(writer, good, new_part(worker="other", outcome="exceededCpu", status=None), new_part(outcome=None))
+        assert await exporter.drain(10)
+        (destination,) = exporter.exports()["destinations"]
+        counts = destination["signals"]["metrics"]
+        assert counts["emitted"] == counts["delivered"] > 10
+    names = {r.proto.name for r in collector.metrics if r.resource["service.name"] == "dynamic-workers"}
+    assert names == set(aggregate.INSTRUMENTS)
+    assert all("workerId" not in r.resource for r in collector.metrics)
+    assert [
+        p.as_int for n in ("invocations", "errors", "timeouts", "coldstarts") for p in last(collector, f"faas.{n}").sum.data_points
+    ] == [1] * 4
+    duration = last(collector, "faas.init_duration").histogram.data_points[0]
+    assert (duration.count, duration.sum, duration.min, duration.max) == (1, 0.03, 0.03, 0.03)
+    assert duration.exemplars[0].trace_id.hex() == good.trace_id
+    failed = [attributes(p) for p in last(collector, "http.server.request.duration").histogram.data_points][1]
+    assert failed["error.type"] == "exceededCpu"
+    bridge = {r.proto.name for r in collector.metrics if r.resource["service.name"] == "otelbridge"}
+    assert "otelbridge.spool.size" in bridge
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+@pytest.mark.parametrize("aggregation", ["explicit_bucket_histogram", "base2_exponential_bucket_histogram"])
+async def test_counts_go_on_after_restarts(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, temporality: str, aggregation: str
+) -> None:
+    """Over restarts cumulative counters go on growing, and deltas add up to every invocation exactly once."""
+    variables = {
+        **ONLY_METRICS,
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality,
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": aggregation,
+    }
+    for turn in range(3):
+        append(writer, *(new_part() for _ in range(turn + 1)))
+        async with exporting(collector.url, **variables) as exporter:
+            assert await exporter.drain(10)
+            append(writer, new_part())
+            assert await exporter.drain(10)
+    counts = [p.as_int for r in collector.metrics if r.proto.name == "faas.invocations" for p in r.proto.sum.data_points]
+    kind = "histogram" if aggregation.startswith("explicit") else "exponential_histogram"
+    durations = [p for r in collector.metrics if r.proto.name == "faas.invoke_duration" for p in getattr(r.proto, kind).data_points]
+    assert counts == [p.count for p in durations] == ([1, 2, 4, 5, 8, 9] if temporality == "cumulative" else [1, 1, 2, 1, 3, 1])
+    starts = [p.start_time_unix_nano for p in durations]
+    assert starts == (starts[:1] * 6 if temporality == "cumulative" else sorted(set(starts)))
+    if temporality == "delta":
+        assert [p.time_unix_nano for p in durations][:-1] == starts[1:]
+
+
+async def test_what_could_not_be_sent_is_in_the_next_delta(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """A collector that is away costs no count: the next delta has it all."""
+    async with FakeCollector() as gone:
+        pass
+    variables = {**ONLY_METRICS, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
+    append(writer, new_part())
+    async with exporting(gone.url, **variables) as exporter:
+        assert not await exporter.drain(0.3)
+        assert exporter.exports()["destinations"][0]["state"] == "retrying"
+    append(writer, new_part())
+    async with exporting(collector.url, **variables) as exporter:
+        assert await exporter.drain(10)
+    assert last(collector, "faas.invocations").sum.data_points[0].as_int == 2
+
+
+async def test_prometheus_text_is_well_formed(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """Every line of /metrics is a comment or a sample, histograms are cumulative, counters end in _total."""
+    async with exporting(collector.url, writer=writer) as exporter:
+        append(writer, *(new_part("x") for _ in range(5)))
+        assert await exporter.drain(10)
+        text = exporter.metrics_text()
+    sample = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?\d+(\.\d+)?(e-?\d+)?|\+Inf)')
+    lines = text.splitlines()
+    assert all(sample.fullmatch(line) for line in lines if not line.startswith("# "))
+    assert 'faas_invoke_duration_seconds_bucket{faas_trigger="http",le="0.005"} 5' in lines
+    assert 'faas_invoke_duration_seconds_bucket{faas_trigger="http",le="+Inf"} 5' in lines
+    assert 'otelbridge_export_delivered_total{destination="otlp",signal="logs"} 5' in lines
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(names) == len(set(names))
+
+
+def test_series_are_bounded() -> None:
+    """Labels without end fall into one overflow series, and the total stays right."""
+    made = Aggregate()
+    for status in range(3000):
+        made.record(new_part(status=status), exemplar=False)
+    series = made.series["http.server.request.duration"]
+    assert len(series) == 2001
+    assert series[OVERFLOW].count == 1000  # type: ignore[union-attr]
+
+
+@given(value=st.floats(1e-9, 1e12), scale=st.integers(-4, 20))
+def test_exponential_buckets_are_the_sdks(value: float, scale: int) -> None:
+    """A value falls into the bucket that the SDK's mapping gives it; next to a bound, rounding may say the neighbour."""
+    mapping = LogarithmMapping(scale) if scale > 0 else ExponentMapping(scale)
+    assert abs(_index(value, scale) - mapping.map_to_index(value)) <= (1 if scale > 10 else 0)
+
+
+@given(values=st.lists(st.floats(0, 1e9), min_size=1, max_size=50))
+def test_exponential_histograms_keep_every_value_within_their_buckets(values: list[float]) -> None:
+    """Any values: the count is right, there are never too many buckets, and each value lies in a bucket that counts it."""
+    point = Exponential()
+    for value in values:
+        point.record(value, None)
+    assert point.count == len(values)
+    assert sum(point.counts.values()) == sum(v > 0 for v in values)
+    if point.counts:
+        assert max(point.counts) - min(point.counts) < MAX_BUCKETS
+    for value in values:
+        if value > 0:
+            assert {_index(value, point.scale) + d for d in (-1, 0, 1)} & set(point.counts)
+
+
+@given(first=st.lists(st.floats(1e-6, 1e6), max_size=30), second=st.lists(st.floats(1e-6, 1e6), max_size=30))
+def test_a_difference_is_what_came_between(first: list[float], second: list[float]) -> None:
+    """Recording, taking a copy, recording on: the difference counts the second half alone."""
+    bounds = (0.1, 1.0, 10.0)
+    explicit, exponential, count = Histogram([0] * 4), Exponential(), Sum()
+    series: Any = {"a": {(): explicit}, "b": {(): exponential}, "c": {(): count}}
+    for half in (first, second):
+        before = copied(series)
+        for value in half:
+            explicit.record(value, bounds, None)
+            exponential.record(value, None)
+            count.value += 1
+    left: Any = difference(series, before)
+    if not second:
+        assert left == {}
+        return
+    assert left["a"][()].count == left["b"][()].count == left["c"][()].value == len(second)
+    assert left["a"][()].sum == pytest.approx(sum(second), rel=1e-6, abs=1e-6)
+    assert all(n > 0 for n in left["b"][()].counts.values())
