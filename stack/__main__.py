@@ -1,4 +1,4 @@
-"""`python -m stack`: the stack on this machine without Docker. Commands: up (default), build, env."""
+"""`python -m stack`: the stack on this machine without Docker. Commands: up (default), build, env, dashboards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from stack import dashboards
 from stack.processes import NotReady, Ports, Stack
 from stack.programs import PROGRAMS, MissingTool, build
 
@@ -20,7 +21,7 @@ _ROOT = Path(__file__).parent.parent
 def main() -> int:
     """The exit code: 0, or 1 with what went wrong on stderr."""
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["up", "build", "env"], default="up")
+    parser.add_argument("command", nargs="?", choices=["up", "build", "env", "dashboards"], default="up")
     parser.add_argument(
         "--data", type=Path, default=_ROOT / ".otelbridge" / "stack", help="where the stores keep their data (default: %(default)s)"
     )
@@ -29,6 +30,9 @@ def main() -> int:
     try:
         if arguments.command == "env":
             return write_env(_ROOT / ".env")
+        if arguments.command == "dashboards":
+            dashboards.write()
+            return 0
         if arguments.command == "build":
             for name in PROGRAMS:
                 print(f"{PROGRAMS[name].title} {PROGRAMS[name].version}: {build(name)}")

@@ -16,6 +16,9 @@ import pytest
 import otelbridge
 from engine import wasm
 
+# A wheel of a tree whose engine sources have just changed compiles the engine.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "otelbridge/sandbox/javascript/engine.wasm"
 

@@ -118,7 +118,6 @@ def _row(line: Line, names: dict[str, tuple[str, int]]) -> list[Any]:
         extra = _encode(line.exception).decode()
     elif line.fields is not None:
         extra = _encode(line.fields).decode()
-        search = fold(f"{text} {extra}")  # so that conditions on its fields can be looked up too
     level = _LEVEL.get(line.level, 2)
     return [line.time_ns, _KIND[line.kind], level, line.sequence, line.span, text, layout, extra, search]
 

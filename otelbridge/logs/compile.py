@@ -145,7 +145,8 @@ class _Compiler:
             return None, False
         if tree.structured:
             phrase = member_phrase(tree)
-            return (_phrase(phrase, False), False) if phrase else (None, False)
+            # The bridge's own records have fields that don't stand in their text; they are few.
+            return (f'({_phrase(phrase, False)}) OR tags : "k3"', False) if phrase else (None, False)
         if _is_worker(tree) and 0 < len(numbers := self.workers(tree)) <= _FEW_WORKERS:
             return _tags("w", numbers), True
         if tree.field in ("level", "kind"):

@@ -91,8 +91,9 @@ def _values(reader: Reader, name: str, structured: bool, prefix: str, limit: int
         source = f"FROM records r {JOINS} ORDER BY r.number DESC LIMIT {_SAMPLE}"
     like = f"{escape_like(prefix)}%"
     rest = f"FROM (SELECT {sql} || '' AS value {source}) WHERE value LIKE ? ESCAPE '\\' OR value LIKE ? ESCAPE '\\'"
-    # The value of a member is its JSON: a text begins with a quote there.
-    bound = (*parameters, like, f'"{like}' if structured else like, limit)
+    # The value of a member is its JSON: a text begins with a quote there, and has escapes.
+    quoted = escape_like(msgspec.json.encode(prefix).decode()[:-1])
+    bound = (*parameters, like, f"{quoted}%" if structured else like, limit)
     return reader.rows(("value", "count(*)"), f"{rest} GROUP BY value ORDER BY count(*) DESC LIMIT ?", bound)
 
 

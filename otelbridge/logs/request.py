@@ -112,7 +112,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def read_request(request: dict[str, Any] | QueryRequest, now_ns: int) -> Wanted:
     """Check a request and make its tree. QueryError says what is wrong, and where."""
-    if isinstance(request, dict):
+    if not isinstance(request, QueryRequest):
         try:
             request = msgspec.convert(request, QueryRequest)
         except (msgspec.ValidationError, RecursionError) as e:

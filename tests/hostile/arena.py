@@ -153,8 +153,8 @@ def check_truth(item: TraceItem, worker_id: str, before: int, after: int) -> Non
     assert item.worker_id == worker_id
     assert item.outcome in OUTCOMES
     assert before <= item.start_ns <= item.end_ns <= after
-    entries = sorted([*item.logs, *item.exceptions, *item.diagnostics], key=lambda e: e.sequence)
-    times = [e.time_ns for e in entries]
+    entries = sorted((e.sequence, e.time_ns) for found in (item.logs, item.exceptions, item.diagnostics) for e in found)
+    times = [time_ns for _, time_ns in entries]
     assert times == sorted(set(times))
     assert not times or (before <= times[0] and times[-1] <= after + len(times))
     assert all(log.level in ("debug", "log", "info", "warn", "error") for log in item.logs)

@@ -18,7 +18,7 @@ from otelbridge.logs.query import run_query
 from otelbridge.logs.reader import Budget
 from otelbridge.logs.request import read_request
 from otelbridge.logs.segments import Segments
-from otelbridge.model.part import Notice
+from otelbridge.model.part import Notice, SpoolItem
 from tests.logs.samples import SECOND_NS, START_NS, Filled, end_of, line, part, stored
 
 NOW = START_NS + 3600 * SECOND_NS
@@ -36,7 +36,7 @@ def rows_of(answer: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
     return {(*row["groups"].values(), *([row["time"]] if "time" in row else [])): row["values"] for row in answer["calculations"]}
 
 
-ITEMS = [
+ITEMS: list[SpoolItem] = [
     part(line({"ms": 10, "who": "a"}), line("plain"), invocation=1, worker="web", end=end_of(time_ns=START_NS + 5, wall_ns=1_000_000)),
     part(line({"ms": 20, "who": "b"}, level="error"), invocation=2, worker="web", end=end_of(time_ns=START_NS + 6, wall_ns=2_000_000, status=500)),
     part(line({"ms": 60, "who": "a", "ok": True}), invocation=3, worker="api", end=end_of(time_ns=START_NS + 7, wall_ns=9_000_000)),

@@ -116,7 +116,8 @@ class Stores:
         while True:
             parameters = {"query": query, "start": str(start_ns), "end": str(end_ns), "limit": str(page), "direction": "forward"}
             result = self._ask(f"{self._loki}/loki/api/v1/query_range", parameters)["data"]["result"]
-            lines = sorted(Line(int(ns), text, stream["stream"]) for stream in result for ns, text in stream["values"])
+            lines = [Line(int(ns), text, stream["stream"]) for stream in result for ns, text in stream["values"]]
+            lines.sort(key=lambda line: line[:2])
             for line in lines:
                 # A page begins with the nanosecond the last one ended with, so that none of its lines is missed.
                 key = (line.time_ns, line.text, json.dumps(line.fields, sort_keys=True))
