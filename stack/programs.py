@@ -100,8 +100,8 @@ PROGRAMS: Mapping[str, Program] = {
 
 
 def cache_directory() -> Path:
-    """Where built programs are kept: OTELBRIDGE_STACK_CACHE, else otelbridge/stack in the user's cache folder."""
-    own = os.environ.get("OTELBRIDGE_STACK_CACHE")
+    """Where built programs are kept: STACK_CACHE, else otelbridge/stack in the user's cache folder."""
+    own = os.environ.get("STACK_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(own) if own else base / "otelbridge" / "stack"
 

@@ -9,7 +9,7 @@ stack-build: $(RUN_READY) ## build the stack's programs into the cache, once
 
 test-stack: $(DEV_READY) $(ENGINE) ## workers through otelbridge into the real stores (needs Go)
 	$(BIN)/python -m stack build
-	OTELBRIDGE_STACK=1 $(PYTEST) tests/stack -rA --timeout=600 $(ARGS)
+	TEST_STACK=1 $(PYTEST) tests/stack -rA --timeout=600 $(ARGS)
 
 env: ## write .env for docker compose, with random secrets
 	$(PYTHON) -m stack env

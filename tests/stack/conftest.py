@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import os
 
-collect_ignore = [] if os.environ.get("OTELBRIDGE_STACK") else ["live"]
+collect_ignore = [] if os.environ.get("TEST_STACK") else ["live"]
