@@ -10,7 +10,8 @@ from otelbridge.model.http import Request, Response
 from otelbridge.model.trace import TailWorker, TraceItem
 
 if TYPE_CHECKING:
-    from otelbridge.bridge import Bridge, RunResult
+    from otelbridge.bridge import Bridge
+    from otelbridge.planes.data import RunResult
     from otelbridge.sessions import LogSession, SessionLogs
     from otelbridge.settings import Settings
     from otelbridge.tail import BridgeTail
@@ -43,7 +44,7 @@ __version__ = "0.1.0"
 # and programs which only need the data types should not pay.
 _LATE = {
     "Bridge": "otelbridge.bridge",
-    "RunResult": "otelbridge.bridge",
+    "RunResult": "otelbridge.planes.data",
     "LogSession": "otelbridge.sessions",
     "SessionLogs": "otelbridge.sessions",
     "Settings": "otelbridge.settings",

@@ -1,60 +1,28 @@
-"""The bridge: builds, owns, starts and drains everything below it; the entry for programs that embed otelbridge."""
+"""The bridge: both planes in one process, over the same spool; the entry for programs that embed otelbridge."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import time
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from otelbridge.errors import WorkerError, WorkerNotFoundError
-from otelbridge.loader.instances import Instances
 from otelbridge.loader.loader import Loader
-from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.registry import Registered, Registry
-from otelbridge.loader.values import pack
-from otelbridge.loader.version import Runtimes
-from otelbridge.loader.worker import Entrypoint, Host, Worker
-from otelbridge.logs import Indexer, LiveTail, Store
-from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
-from otelbridge.model.http import Request, Response
-from otelbridge.model.trace import TraceItem
-from otelbridge.otel import Environment, Exporter
-from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
-from otelbridge.sessions import LogSession, SessionLogs
+from otelbridge.loader.worker import Entrypoint, Worker
+from otelbridge.logs import LiveTail, Store
+from otelbridge.model.code import WorkerCode
+from otelbridge.model.http import Request
+from otelbridge.planes.control import ControlPlane
+from otelbridge.planes.data import DataPlane, RunResult
+from otelbridge.sessions import LogSession
 from otelbridge.settings import Settings
-from otelbridge.spool import SpoolReader, SpoolWriter
-from otelbridge.tail import BridgeTail, TailStage
+from otelbridge.spool import SpoolWriter
+from otelbridge.tail import TailStage
 
-__all__ = ["Bridge", "RunResult", "Timing"]
+__all__ = ["Bridge"]
 
-
-class Timing(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the time of a run went, in milliseconds."""
-
-    compile_ms: float
-    start_ms: float
-    run_ms: float
-    total_ms: float
-    cold_start: bool
-
-
-class RunResult(msgspec.Struct, frozen=True):
-    """What one run gave: a response or the error in its place, and what was logged."""
-
-    response: Response | None
-    body: bytes
-    error: WorkerError | None
-    logs: SessionLogs
-    timing: Timing
-
-    @property
-    def item(self) -> TraceItem | None:
-        return self.logs.item
+_SPOOL = "main"
 
 
 class Bridge:
@@ -62,10 +30,7 @@ class Bridge:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.tail = BridgeTail()
-        self.store: Store | None = None
-        self.live: LiveTail | None = None
-        self._ready = self._started = False
+        self._started = False
         self._stack = contextlib.AsyncExitStack()
 
     # ------------------------------------------------------------------------------------------------- life
@@ -80,196 +45,89 @@ class Bridge:
 
     async def _start(self) -> None:
         """What is started last is stopped first: workers before those who read what they leave behind."""
-        data_dir = Path(self.settings.data_dir)
-        os.makedirs(data_dir, exist_ok=True)
-        writer = self._start_spool(data_dir)
+        settings = self.settings
+        os.makedirs(settings.data_dir, exist_ok=True)
+        directory = settings.data_dir / "spool" / _SPOOL
+        spool = settings.spool
+        writer = SpoolWriter(directory, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
+        self._stack.callback(writer.close)
         self.tail_stage = TailStage(spool=writer)
         self._stack.push_async_callback(self.tail_stage.aclose)
-        await self._start_store(data_dir, writer)
-        await self._start_export(data_dir, writer)
-        await self._start_workers(data_dir)
-        self._ready = self._started = True
-
-    def _start_spool(self, data_dir: Path) -> SpoolWriter:
-        spool = self.settings.spool
-        self._spool = data_dir / "spool" / "main"
-        writer = SpoolWriter(self._spool, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
-        self._stack.callback(writer.close)
-        return writer
-
-    async def _start_store(self, data_dir: Path, writer: SpoolWriter) -> None:
-        settings = self.settings.store
-        if not settings.enabled:
-            return
-        self.store = await self._stack.enter_async_context(
-            Store(
-                directory=data_dir / "store",
-                segment_records=settings.segment_records,
-                retention_seconds=settings.retention_seconds,
-                max_bytes=settings.max_bytes,
-            )
-        )
-        self._indexer = await self._stack.enter_async_context(Indexer(self.store, {"main": SpoolReader(self._spool, "store")}))
-        writer.subscribe(self._indexer.wake)
-        self.live = await self._stack.enter_async_context(LiveTail(spools={"main": self._spool}))
-        writer.subscribe(self.live.wake)
-
-    async def _start_export(self, data_dir: Path, writer: SpoolWriter) -> None:
-        environment = Environment()
-        self.exporter = await self._stack.enter_async_context(
-            Exporter(settings=self.settings, environment=environment, spools=[self._spool], data_dir=data_dir, tell=self.tail_stage.notice)
-        )
-        writer.subscribe(self.exporter.wake)
-
-    async def _start_workers(self, data_dir: Path) -> None:
-        settings = self.settings
-        sandbox = settings.sandbox
-        engine = await self._stack.enter_async_context(
-            Engine(
-                cache_dir=sandbox.cache_dir or data_dir / "cache",
-                max_instances=sandbox.max_instances,
-                max_memory_bytes=settings.limits_max.memory_mb << 20,
-                tick_ms=sandbox.tick_ms,
-                compile_seconds=sandbox.compile_seconds,
-            )
-        )
-        self.instances = Instances(limit=sandbox.max_instances, queue_limit=sandbox.queue_limit, queue_seconds=sandbox.queue_seconds)
-        self._stack.push_async_callback(self.instances.aclose)
-        out = settings.outbound
-        outbound = await self._stack.enter_async_context(
-            Outbound(
-                allow_private=out.allow_private,
-                allow=out.allow,
-                deny=out.deny,
-                timeout_seconds=out.timeout_seconds,
-                max_response_bytes=out.max_response_bytes,
-            )
-        )
-        host = Host(
-            runtimes=Runtimes(JsRuntime(engine), CoreRuntime(engine)),
-            instances=self.instances,
-            outbound=outbound,
-            tail=self.tail_stage,
-            defaults=_limits(settings.limits),
-            maxima=_limits(settings.limits_max),
-            max_per_worker=sandbox.max_per_worker,
-        )
-        self.loader = Loader(host=host)
-        self.registry = Registry(data_dir / "registry")
+        control = ControlPlane(settings=settings, spools={_SPOOL: directory}, notice=self.tail_stage.notice)
+        self.control = await self._stack.enter_async_context(control)
+        writer.subscribe(control.wake)
+        self.data = await self._stack.enter_async_context(DataPlane(settings=settings, tail_stage=self.tail_stage))
+        self._started = True
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
         """Stop: running invocations end and tails run, for as long as server.drain_seconds; then telemetry is flushed."""
-        if self._ready or self._started:
-            self._ready = self._started = False
+        if self._started:
+            self._started = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.server.drain_seconds):
                     await self.drain()
-                    await self.exporter.drain(self.settings.server.drain_seconds)
+                    await self.control.flush(self.settings.server.drain_seconds)
         await self._stack.aclose()
 
     def stopping(self) -> None:
         """The service stops: end what would never end by itself, like live tails."""
-        self._ready = False
-        if self.live is not None:
-            self._ending = asyncio.ensure_future(self.live.aclose())
-
-    def ready(self) -> tuple[bool, list[str]]:
-        """Whether requests can be served, and if not, why."""
-        return (True, []) if self._ready else (False, ["the service is starting or stopping"])
-
-    def exports(self) -> dict[str, Any]:
-        """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
-        return self.exporter.exports()
-
-    def metrics_text(self) -> str:
-        """Metrics of the bridge as Prometheus text."""
-        return self.exporter.metrics_text()
-
-    async def worker_counters(self) -> dict[str, dict[str, Any]]:
-        """What the store has counted, by worker id."""
-        if self.store is None:
-            return {}
-        return {
-            c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()
-        }
+        self.control.stopping()
 
     async def drain(self) -> None:
         """Wait until running invocations have ended, every tail has run and every record is in the spool."""
-        await self.instances.settled()
-        await self.tail_stage.drain()
+        await self.data.drain()
 
     # ---------------------------------------------------------------------------------------------- workers
 
+    @property
+    def loader(self) -> Loader:
+        """Gives workers by id, or fresh ones."""
+        return self.data.loader
+
+    @property
+    def registry(self) -> Registry:
+        """The workers registered by put()."""
+        return self.data.registry
+
     def worker(self, worker_id: str) -> Worker:
         """A registered worker. WorkerNotFoundError when there is none."""
-        entry = self.registry.get(worker_id)
-        if entry is None:
-            raise WorkerNotFoundError(worker_id)
-        return self._registered(entry)
-
-    def _registered(self, entry: Registered) -> Worker:
-        def make_code() -> WorkerCode:
-            code = self.registry.code(entry.worker_id)
-            if code is None:
-                raise WorkerNotFoundError(entry.worker_id)
-            return msgspec.structs.replace(code, tails=(self.tail,))
-
-        # The time of registration is part of the key: what replaces a worker is loaded anew, also in other processes.
-        return self.loader.get(entry.worker_id, make_code, key=f"{entry.worker_id}\0{entry.updated_ns}")
+        return self.data.worker(worker_id)
 
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
-        before = self.registry.get(worker_id)
-        await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=(self.tail,)))
-        entry = self.registry.put(worker_id, code)
-        if before is not None:
-            self.loader.forget(f"{worker_id}\0{before.updated_ns}")
-        return entry
+        return await self.data.put(worker_id, code)
 
     def delete(self, worker_id: str) -> bool:
         """Remove a registered worker; whether there was one."""
-        entry = self.registry.get(worker_id)
-        if entry is not None:
-            self.loader.forget(f"{worker_id}\0{entry.updated_ns}")
-        return self.registry.delete(worker_id)
-
-    # ---------------------------------------------------------------------------------------- logs right away
+        return self.data.delete(worker_id)
 
     async def log_session(self, entrypoint: Entrypoint) -> LogSession:
         """A session that keeps the logs of the calls made through it."""
-        return LogSession(entrypoint)
+        return await self.data.log_session(entrypoint)
 
     async def run(self, code: WorkerCode, request: Request, *, worker_id: str | None = None, timeout: float = 1.0) -> RunResult:
         """Run code once and give back its response and logs. What the worker throws is in the result, not raised."""
-        started = time.monotonic_ns()
-        content = version_of(code, check_code(code), msgspec.json.encode(pack(dict(code.env), lambda service: str(id(service)))))
-        name = worker_id or content
-        bridged = msgspec.structs.replace(code, tails=(*code.tails, self.tail))
-        worker = self.loader.get(name, lambda: bridged, key=f"{name}\0run\0{content}")
-        session = LogSession(worker.get_entrypoint())
-        response: Response | None = None
-        error: WorkerError | None = None
-        body = b""
-        try:
-            response = await session.fetch(request)
-            body = await response.bytes()
-        except WorkerError as e:
-            error = e
-        ran = time.monotonic_ns()
-        logs = await session.get_logs(timeout)
-        return RunResult(response, body, error, logs, _timing(logs, started, ran))
+        return await self.data.run(code, request, worker_id=worker_id, timeout=timeout)
 
+    # ---------------------------------------------------------------------------------------------- looking
 
-def _timing(logs: SessionLogs, started: int, ran: int) -> Timing:
-    total = (ran - started) / 1e6
-    cold = logs.end.cold_start if logs.end is not None else None
-    load = (cold.end_ns - cold.start_ns) / 1e6 if cold is not None else 0.0
-    compile_ms = cold.compile_ns / 1e6 if cold is not None else 0.0
-    return Timing(round(compile_ms, 3), round(load - compile_ms, 3), round(total - load, 3), round(total, 3), cold is not None)
+    @property
+    def store(self) -> Store | None:
+        """The log store, None when it is off."""
+        return self.control.store
 
+    @property
+    def live(self) -> LiveTail | None:
+        """The live tail, None when it is off."""
+        return self.control.live
 
-def _limits(section: Any) -> Limits:
-    return Limits(**{name: getattr(section, name) for name in Limits.__struct_fields__})
+    def exports(self) -> dict[str, Any]:
+        """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
+        return self.control.exports()
+
+    def metrics_text(self) -> str:
+        """Metrics of the bridge as Prometheus text."""
+        return self.control.metrics_text()

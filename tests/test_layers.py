@@ -24,6 +24,7 @@ FLOORS = {
     "otel": 3,
     "logs": 3,
     "sessions": 3.5,
+    "planes": 3.7,
     "bridge": 4,
     "processes": 4.5,
     "web": 5,

@@ -24,7 +24,7 @@ async def get_health(call: Call) -> Reply:
 
 async def get_ready(call: Call) -> Reply:
     """It can serve; else 503 with the reasons."""
-    ready, reasons = call.bridge.ready()
+    ready, reasons = call.control.ready()
     if not ready:
         raise Problem(503, "not-ready", "Not ready", f"{'; '.join(reasons)}.")
     return json_reply(StatusBody("ready"))
@@ -32,4 +32,4 @@ async def get_ready(call: Call) -> Reply:
 
 async def get_metrics(call: Call) -> Reply:
     """Metrics as Prometheus text."""
-    return text_reply(call.bridge.metrics_text(), "text/plain; version=0.0.4; charset=utf-8")
+    return text_reply(call.control.metrics_text(), "text/plain; version=0.0.4; charset=utf-8")

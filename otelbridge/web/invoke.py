@@ -18,7 +18,7 @@ from otelbridge.web.route import decoded
 from otelbridge.web.run import error_members, response_members
 
 if TYPE_CHECKING:
-    from otelbridge.bridge import Bridge
+    from otelbridge.planes.data import DataPlane
 
 __all__ = ["PREFIX", "invoke"]
 
@@ -43,17 +43,17 @@ _NOT_FORWARDED: Final = _HOP | {"expect"}
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 
 
-async def invoke(bridge: Bridge, request: web.BaseRequest, target: str) -> Reply:
+async def invoke(data: DataPlane, request: web.BaseRequest, target: str) -> Reply:
     """Have a registered worker answer. `target`: path and query as the client wrote them."""
     worker_id, path = _split(target)
-    worker = bridge.worker(worker_id)
-    settings = bridge.settings.server
+    worker = data.worker(worker_id)
+    settings = data.settings.server
     body = await read_body(request, settings.max_body_bytes) if request.body_exists else None
     peer = request.protocol.peername
     asked = Request(request.method, f"{request.scheme}://{_host(request)}{path}", _forwarded(request), body)
     entrypoint = worker.get_entrypoint()
     if settings.allow_inline_logs and request.headers.get("otelbridge-logs") == "inline":
-        return await _with_logs(bridge, entrypoint, asked)
+        return await _with_logs(data, entrypoint, asked)
     response = await entrypoint.fetch(asked, client_ip=peer[0] if peer else None)
     return await _answer(request, response)
 
@@ -126,9 +126,9 @@ def _unusable(response: Response, detail: str) -> Problem:
     return Problem(500, "invalid-response", "Invalid response", detail, invocation_id=ids[0], trace_id=ids[1])
 
 
-async def _with_logs(bridge: Bridge, entrypoint: Any, asked: Request) -> Reply:
+async def _with_logs(data: DataPlane, entrypoint: Any, asked: Request) -> Reply:
     """The response and the logs of a call in one JSON document, for a client that asked for `otelbridge-logs: inline`."""
-    session = await bridge.log_session(entrypoint)
+    session = await data.log_session(entrypoint)
     document: dict[str, Any] = {"response": None}
     try:
         response = await session.fetch(asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -15,9 +15,11 @@ from otelbridge.web.problem import Problem, bad_request, invalid, not_found
 from otelbridge.web.reply import Reply
 
 if TYPE_CHECKING:
-    from otelbridge.bridge import Bridge
+    from otelbridge.planes.control import ControlPlane
+    from otelbridge.planes.data import DataPlane
+    from otelbridge.settings import Settings
 
-__all__ = ["Call", "Parameter", "Route", "Router"]
+__all__ = ["Call", "Parameter", "Planes", "Route", "Router"]
 
 T = TypeVar("T")
 
@@ -32,21 +34,51 @@ class Parameter(msgspec.Struct, frozen=True):
     required: bool = False
 
 
+class Planes(Protocol):
+    """What a service is over: the Bridge with both planes, or the one that this process has."""
+
+    settings: Settings
+
+    @property
+    def data(self) -> DataPlane | None: ...
+    @property
+    def control(self) -> ControlPlane | None: ...
+    def stopping(self) -> None: ...
+
+
 class Call(msgspec.Struct):
-    """One request to a route of ours: decoded path parameters, checked query, and the bridge."""
+    """One request to a route of ours: decoded path parameters, checked query, and the planes.
+
+    A handler uses only the plane that its route names: the other one may live in another process.
+    """
 
     request: web.BaseRequest
-    bridge: Bridge
+    planes: Planes
     params: dict[str, str]
     query: dict[str, Any]
 
+    @property
+    def data(self) -> DataPlane:
+        """Runs workers."""
+        assert self.planes.data is not None
+        return self.planes.data
+
+    @property
+    def control(self) -> ControlPlane:
+        """Knows what they left behind."""
+        assert self.planes.control is not None
+        return self.planes.control
+
     async def body(self, at_least: int = 0) -> bytes:
         """The whole body. Problem 413 when it is larger than server.max_body_bytes, and than `at_least`."""
-        return await read_body(self.request, max(self.bridge.settings.server.max_body_bytes, at_least)) or b""
+        return await read_body(self.request, max(self.planes.settings.server.max_body_bytes, at_least)) or b""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table. `body` and `result` are the types of JSON bodies; what else goes in or out is in `text`."""
+    """One row of the table. `body` and `result` are the types of JSON bodies; what else goes in or out is in `text`.
+
+    `plane`: which one answers. "data" needs the sandbox; everything else is the control plane's.
+    """
 
     method: str
     path: str
@@ -59,6 +91,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/json"
     status: int = 200
     errors: tuple[int, ...] = ()
+    plane: Literal["data", "control"] = "control"
 
     @property
     def name(self) -> str:

@@ -85,7 +85,7 @@ async def run(call: Call) -> Reply:
     source = body.code
     code = WorkerCode(main_module="index.js", modules={"index.js": source}) if isinstance(source, str) else worker_code(source)
     worker_id = checked_worker_id(body.worker_id) if body.worker_id is not None else None
-    result = await call.bridge.run(code, _request(body.request), worker_id=worker_id, timeout=body.timeout_ms / 1000)
+    result = await call.data.run(code, _request(body.request), worker_id=worker_id, timeout=body.timeout_ms / 1000)
     out = RunResultBody(
         response=response_members(result.response, result.body) if result.response is not None else None,
         error=error_members(result.error) if result.error is not None else None,

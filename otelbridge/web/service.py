@@ -22,7 +22,7 @@ from otelbridge.web.route import Call, Route, Router, checked_query
 from otelbridge.web.routes import ROUTES
 
 if TYPE_CHECKING:
-    from otelbridge.bridge import Bridge
+    from otelbridge.web.route import Planes
 
 __all__ = ["Service", "check_exposure"]
 
@@ -45,8 +45,9 @@ def check_exposure(settings: Settings, *, insecure: bool) -> None:
 class Service:
     """HTTP over a started bridge; the bridge stays its owner's. `async with Service(bridge=bridge) as service`, then listen()."""
 
-    def __init__(self, *, bridge: Bridge, routes: Sequence[Route] = ROUTES) -> None:
+    def __init__(self, *, bridge: Planes, routes: Sequence[Route] = ROUTES) -> None:
         self._bridge = bridge
+        self._data = bridge.data
         self._router = Router(routes)
         settings = bridge.settings
         self._expose = settings.expose_errors
@@ -106,7 +107,10 @@ class Service:
         self._idle.clear()
         try:
             target = request.raw_path
-            reply = await (invoke(self._bridge, request, target) if target.startswith(PREFIX) else self._route(request, target))
+            if target.startswith(PREFIX) and self._data is not None:
+                reply = await invoke(self._data, request, target)
+            else:
+                reply = await self._route(request, target)
             reply.render(request, close=self._draining)
         except ConnectionError:
             raise  # the client is gone; aiohttp lets go of the connection
@@ -125,8 +129,8 @@ class Service:
     async def _route(self, request: web.BaseRequest, target: str) -> Reply:
         if not target.startswith("/"):
             target = _origin_form(target)
-            if target.startswith(PREFIX):
-                return await invoke(self._bridge, request, target)
+            if target.startswith(PREFIX) and self._data is not None:
+                return await invoke(self._data, request, target)
         path, _, query = target.partition("?")
         if path.startswith(_API):
             self._authorize(request)

@@ -128,7 +128,7 @@ async def get_values(call: Call) -> Reply:
 
 async def live_tail(call: Call) -> Reply:
     """Records as they happen. Each event's id resumes behind it with `Last-Event-ID`; a `gap` event says how many were missed."""
-    live = call.bridge.live
+    live = call.control.live
     if live is None:
         raise Problem(503, "live-tail-off", "Live tail is off", "This bridge has no live tail: observability.enabled is off.")
     given = [(name, str(value)) for name, values in call.query.items() for value in (values if isinstance(values, list) else [values])]
@@ -143,7 +143,7 @@ async def live_tail(call: Call) -> Reply:
 
 async def get_exports(call: Call) -> Reply:
     """The loss ledger: emitted = delivered + queued + rejected + dropped, for each destination, worker and signal."""
-    return json_reply(call.bridge.exports())
+    return json_reply(call.control.exports())
 
 
 async def _question(call: Call, kind: type[T]) -> T:
@@ -157,6 +157,6 @@ async def _question(call: Call, kind: type[T]) -> T:
 
 
 def _store(call: Call) -> Store:
-    if call.bridge.store is None:
+    if call.control.store is None:
         raise Problem(503, "store-off", "The log store is off", "Set store.enabled to search and query logs.")
-    return call.bridge.store
+    return call.control.store

@@ -45,7 +45,7 @@ async def put_worker(call: Call) -> Reply:
     worker_id = checked_worker_id(call.params["workerId"])
     code = await _code(call)
     try:
-        entry = await call.bridge.put(worker_id, code)
+        entry = await call.data.put(worker_id, code)
     except WorkerLoadError as e:
         raise startup_problem(e) from e
     return json_reply(_shown(entry), 201 if entry.created else 200)
@@ -53,17 +53,17 @@ async def put_worker(call: Call) -> Reply:
 
 async def list_workers(call: Call) -> Reply:
     """All workers with their counters."""
-    counters = await call.bridge.worker_counters()
-    return json_reply(WorkersBody([_shown(entry, counters.get(entry.worker_id)) for entry in call.bridge.registry.list()]))
+    counters = await call.control.worker_counters()
+    return json_reply(WorkersBody([_shown(entry, counters.get(entry.worker_id)) for entry in call.control.registry.list()]))
 
 
 async def get_worker(call: Call) -> Reply:
     """One worker with its counters and text modules."""
     worker_id = checked_worker_id(call.params["workerId"])
-    entry, code = call.bridge.registry.get(worker_id), call.bridge.registry.code(worker_id)
+    entry, code = call.control.registry.get(worker_id), call.control.registry.code(worker_id)
     if entry is None or code is None:
         raise WorkerNotFoundError(worker_id)
-    counters = (await call.bridge.worker_counters()).get(worker_id)
+    counters = (await call.control.worker_counters()).get(worker_id)
     sources = {name: m.content.decode("utf-8", "replace") for name, m in code.modules.items() if m.type not in ("wasm", "data")}
     return json_reply(_shown(entry, counters, sources))
 
@@ -71,7 +71,7 @@ async def get_worker(call: Call) -> Reply:
 async def delete_worker(call: Call) -> Reply:
     """Remove a worker. Its logs stay."""
     worker_id = checked_worker_id(call.params["workerId"])
-    if not call.bridge.delete(worker_id):
+    if not call.data.delete(worker_id):
         raise WorkerNotFoundError(worker_id)
     return Reply(204)
 

@@ -1,0 +1,124 @@
+"""The control plane, the hub: export, log store, live tail, and what the API shows of them. It runs no worker and imports
+no engine; all it knows of workers it has from their spools and from the registry's files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from otelbridge.loader.registry import Registry
+from otelbridge.logs import Indexer, LiveTail, Store
+from otelbridge.otel import Environment, Exporter
+from otelbridge.settings import Settings
+from otelbridge.spool import SpoolReader
+
+__all__ = ["ControlPlane"]
+
+
+class ControlPlane:
+    """See the module's text. Use as `async with ControlPlane(...)`.
+
+    `spools`: the directories to read, by name; `notice`: takes a record of the bridge itself, normally into a spool.
+    """
+
+    def __init__(self, *, settings: Settings, spools: Mapping[str, Path], notice: Callable[..., None]) -> None:
+        self.settings = settings
+        self.store: Store | None = None
+        self.live: LiveTail | None = None
+        self._spools = dict(spools)
+        self._notice = notice
+        self._wakes: list[Callable[[], None]] = []
+        self._ready = False
+        self._stack = contextlib.AsyncExitStack()
+
+    # ------------------------------------------------------------------------------------------------- life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._ready = True
+        return self
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self.registry = Registry(settings.data_dir / "registry")
+        if settings.store.enabled:
+            await self._start_store()
+        self.exporter = await self._stack.enter_async_context(
+            Exporter(
+                settings=settings,
+                environment=Environment(),
+                spools=list(self._spools.values()),
+                data_dir=settings.data_dir,
+                tell=self._notice,
+            )
+        )
+        self._wakes.append(self.exporter.wake)
+
+    async def _start_store(self) -> None:
+        settings = self.settings.store
+        self.store = await self._stack.enter_async_context(
+            Store(
+                directory=self.settings.data_dir / "store",
+                segment_records=settings.segment_records,
+                retention_seconds=settings.retention_seconds,
+                max_bytes=settings.max_bytes,
+            )
+        )
+        readers = {name: SpoolReader(directory, "store") for name, directory in self._spools.items()}
+        indexer = await self._stack.enter_async_context(Indexer(self.store, readers))
+        self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools))
+        self._wakes += [indexer.wake, self.live.wake]
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop. What is not stored or sent yet stays in the spools. May be called twice."""
+        self._ready = False
+        await self._stack.aclose()
+
+    def stopping(self) -> None:
+        """The service stops: end what would never end by itself, like live tails."""
+        self._ready = False
+        if self.live is not None:
+            self._ending = asyncio.ensure_future(self.live.aclose())
+
+    def wake(self) -> None:
+        """Something was appended to a spool. Callable from any thread, cheap when called often."""
+        for wake in self._wakes:
+            wake()
+
+    async def flush(self, seconds: float) -> bool:
+        """Send all that is in the spools, for at most this long; whether everything has left."""
+        return await self.exporter.drain(seconds)
+
+    # ---------------------------------------------------------------------------------------------- looking
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether requests can be served, and if not, why."""
+        return (True, []) if self._ready else (False, ["the service is starting or stopping"])
+
+    def exports(self) -> dict[str, Any]:
+        """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
+        return self.exporter.exports()
+
+    def metrics_text(self) -> str:
+        """Metrics of the bridge as Prometheus text."""
+        return self.exporter.metrics_text()
+
+    async def worker_counters(self) -> dict[str, dict[str, Any]]:
+        """What the store has counted, by worker id."""
+        if self.store is None:
+            return {}
+        return {
+            c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()
+        }
