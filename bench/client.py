@@ -8,16 +8,17 @@ import socket
 import statistics
 import time
 
-__all__ = ["Result", "load", "one_by_one"]
+__all__ = ["CLIENT_CORE", "Result", "load", "one_by_one"]
 
 CLIENT_CORE = 1
 
 
 class Result:
-    """Answers per second and latencies in microseconds."""
+    """How many answers, how many per second, and latencies in microseconds."""
 
     def __init__(self, seconds: float, latencies: list[float]) -> None:
-        self.rate = len(latencies) / seconds
+        self.count = len(latencies)
+        self.rate = self.count / seconds
         ordered = sorted(latencies)
         self.p50 = statistics.median(ordered)
         self.p99 = ordered[int(len(ordered) * 0.99)]

@@ -1,7 +1,9 @@
-"""The two servers that are compared, each pinned to one core: otelbridge, and workerd from npm when Node is there."""
+"""The servers that are compared, each pinned to one core: otelbridge in several settings, workerd from npm, plain aiohttp,
+and a real collector behind them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,10 +16,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["SERVER_CORE", "otelbridge", "rss_bytes", "workerd", "workerd_program"]
+import msgspec
+
+from bench.client import CLIENT_CORE
+
+__all__ = [
+    "SERVER_CORE",
+    "SOURCES",
+    "Server",
+    "collector",
+    "otelbridge",
+    "plain",
+    "put",
+    "running",
+    "untailed",
+    "workerd",
+    "workerd_program",
+]
 
 WORKERD = "1.20261117.1"
 SERVER_CORE = 0
+START_SECONDS = 60
+CACHE = Path.home() / ".cache" / "otelbridge" / "bench"
+
+_LOGS = 'for (let i = 0; i < 10; i++) console.log("request handled", { i, user: "u-42", path: request.url });'
+# A worker's id is one of these names, or begins with one and a dash.
+SOURCES = {
+    "plain": 'export default { async fetch(request, env, ctx) { return new Response("ok\\n"); } };',
+    "seed": f'export default {{ async fetch(request, env, ctx) {{ {_LOGS} return new Response("ok\\n"); }} }};',
+    "throw": 'export default { async fetch(request) { console.log("one line"); throw new Error("bench"); } };',
+    "cold": 'export default { async fetch(request, env, ctx) { return new Response("cold\\n"); } };',
+    "kept": 'export default { async fetch(request) { console.log("one line", 1); return new Response("ok\\n"); } };',
+}
 
 _CONFIG = """using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -52,41 +82,66 @@ export default {
 """
 
 
+class Server(msgspec.Struct, frozen=True):
+    """A running server: the process that was started, and where it listens."""
+
+    pid: int
+    port: int
+
+    def processes(self) -> list[int]:
+        """It and all that it has started."""
+        found, todo = [], [self.pid]
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    todo += [int(child) for child in (task / "children").read_text().split()]
+        return found
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads so far; other programs on the machine change it far less than they change rates."""
+        total = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    total += int((task / "schedstat").read_text().split()[0])
+        return total / 1e9
+
+    def own_bytes(self) -> int:
+        """Memory that is its own: what would be freed if it ended."""
+        total = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith(("Private_Clean", "Private_Dirty")):
+                        total += int(line.split()[1]) * 1024
+        return total
+
+    def rss_bytes(self) -> int:
+        """All memory it sees, shared pages included."""
+        total = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+        return total
+
+
 def free_port() -> int:
+    """A port that was free a moment ago, for programs that can't take port 0."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]
         return port
 
 
-def rss_bytes(pid: int) -> int:
-    """Memory that is the process's own: what would be freed if it ended."""
-    total = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            total += int(line.split()[1]) * 1024
-    return total
-
-
-def workerd_program(cache: Path) -> Path | None:
-    """workerd's binary, installed by name from npm at first; None without npm."""
-    program = cache / f"workerd-{WORKERD}" / "node_modules" / "@cloudflare" / "workerd-linux-64" / "bin" / "workerd"
-    if not program.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            return None
-        folder = cache / f"workerd-{WORKERD}"
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([npm, "install", "--no-save", "--prefix", str(folder), f"workerd@{WORKERD}"], check=True, capture_output=True)
-    return program if program.exists() else None
-
-
 @contextmanager
-def _running(command: list[str], port: int, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env})
+def running(command: list[str], port: int, env: dict[str, str] | None = None, *, core: int = SERVER_CORE) -> Iterator[Server]:
+    """A program on one core, from when it accepts connections on; ended politely, and killed if it will not."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     try:
-        os.sched_setaffinity(process.pid, {SERVER_CORE})
-        deadline = time.monotonic() + 60
+        os.sched_setaffinity(process.pid, {core})
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 0.2).close()
@@ -94,37 +149,87 @@ def _running(command: list[str], port: int, **env: str) -> Iterator[subprocess.P
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{command[0]} did not start") from None
-                time.sleep(0.02)
-        yield process
+                time.sleep(0.002)
+        yield Server(process.pid, port)
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
+def workerd_program() -> Path | None:
+    """workerd's binary, installed by name from npm at first; None without npm."""
+    folder = CACHE / f"workerd-{WORKERD}"
+    program = folder / "node_modules" / "@cloudflare" / "workerd-linux-64" / "bin" / "workerd"
+    if not program.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([npm, "install", "--no-save", "--prefix", str(folder), f"workerd@{WORKERD}"], check=True, capture_output=True)
+    return program if program.exists() else None
+
+
 @contextmanager
-def workerd(program: Path, folder: Path, sources: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """The peer: its pid and port. A worker's id begins with the name of its source."""
+def workerd(program: Path, folder: Path) -> Iterator[Server]:
+    """The peer, with the seed's loader for all of SOURCES."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.capnp").write_text(_CONFIG % port)
-    (folder / "loader.js").write_text(_LOADER % json.dumps(sources))
-    with _running([str(program), "serve", "--experimental", str(folder / "config.capnp"), "config"], port) as process:
-        yield process.pid, port
+    (folder / "loader.js").write_text(_LOADER % json.dumps(SOURCES))
+    with running([str(program), "serve", "--experimental", str(folder / "config.capnp"), "config"], port) as server:
+        yield server
 
 
-@contextmanager
-def otelbridge(folder: Path, endpoint: str | None = None) -> Iterator[tuple[int, int]]:
-    """Ours, in one process: its pid and port. Workers are registered with put()."""
-    port = free_port()
+def _environment(folder: Path, port: int, endpoint: str | None, settings: dict[str, str]) -> dict[str, str]:
     env = {"OTELBRIDGE_DATA_DIR": str(folder / "data"), "OTELBRIDGE_SERVER_PORT": str(port)}
     if endpoint is not None:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-    with _running([str(Path(sys.executable).parent / "otelbridge"), "serve", "--processes", "1"], port, **env) as process:
-        yield process.pid, port
+    return env | {f"OTELBRIDGE_{name.upper()}": value for name, value in settings.items()}
+
+
+@contextmanager
+def otelbridge(folder: Path, endpoint: str | None = None, *, processes: int = 1, **settings: str) -> Iterator[Server]:
+    """Ours; workers are registered with put(). `settings`: the rest of an OTELBRIDGE_ variable's name, and its value."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "otelbridge"), "serve", "--processes", str(processes)]
+    with running(command, port, _environment(folder, port, endpoint, settings)) as server:
+        yield server
+
+
+@contextmanager
+def untailed(folder: Path) -> Iterator[Server]:
+    """Ours without any tail: bench/untailed.py."""
+    port = free_port()
+    with running([sys.executable, "-m", "bench.untailed"], port, _environment(folder, port, None, {})) as server:
+        yield server
+
+
+@contextmanager
+def plain() -> Iterator[Server]:
+    """The floor: an aiohttp server that answers at once (bench/plain.py)."""
+    port = free_port()
+    with running([sys.executable, "-m", "bench.plain", str(port)], port) as server:
+        yield server
+
+
+@contextmanager
+def collector(folder: Path) -> Iterator[str]:
+    """rotel, a real collector that throws away what it has taken; its OTLP/HTTP endpoint. It runs on the client's core."""
+    import rotel
+
+    port, grpc = free_port(), free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(Path(rotel.__file__).parent / "rotel-agent"), "start",
+        "--otlp-http-endpoint", f"127.0.0.1:{port}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}",
+        "--exporter", "blackhole", "--pid-file", str(folder / "rotel.pid"), "--log-file", str(folder / "rotel.log"),
+    ]  # fmt: skip
+    with running(command, port, core=CLIENT_CORE):
+        yield f"http://127.0.0.1:{port}"
 
 
 def put(port: int, worker_id: str, source: str, isolation: str = "reuse") -> None:

@@ -1,0 +1,43 @@
+"""What observation costs on the request path: the service with its tail and OTLP export, against the same without tails."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench import peers
+from bench.client import load
+from bench.peers import SOURCES
+from bench.table import OURS, Table
+
+__all__ = ["measure"]
+
+OFF = "(tails off)"
+
+
+def measure(table: Table) -> None:
+    """Throughput with everything behind the spool on the server's core as well, and the CPU time of the loop's thread alone."""
+    seconds = 1.0 if table.quick else 3.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (
+            peers.collector(folder / "collector") as endpoint,
+            peers.otelbridge(folder / "on", endpoint) as on,
+            peers.otelbridge(folder / "export", endpoint, store_enabled="0") as export,
+            peers.untailed(folder / "off") as off,
+        ):
+            for server in (on, export, off):
+                for kind in ("plain", "seed"):
+                    peers.put(server.port, kind, SOURCES[kind])
+            for _ in table.rounds():
+                for kind, what in (("plain", "no logs"), ("seed", "10 logs")):
+                    rates = {}
+                    for who, server in (("on", on), ("export", export), ("off", off)):
+                        load(server.port, f"/w/{kind}/x", connections=16, seconds=0.3)
+                        before = server.cpu_seconds()
+                        got = load(server.port, f"/w/{kind}/x", connections=16, seconds=seconds)
+                        rates[who] = got.rate, got.count / (server.cpu_seconds() - before)
+                    for who, row in (("on", "tail + store + export, all on one core"), ("export", "tail + export, all on one core")):
+                        for index, unit in ((0, "requests/s"), (1, "requests/CPU s")):
+                            table.note(f"{row}, {what}: {unit}", OURS, rates[who][index], unit=unit, goal=">= 0.9" if index else "")
+                            table.note(f"{row}, {what}: {unit}", OFF, rates["off"][index])
