@@ -238,5 +238,5 @@ async def test_bad_code_says_what_is_wrong(bridged: Any, wrong: dict[str, Any], 
 async def test_a_wrong_worker_id_is_refused(bridged: Any, worker_id: str) -> None:
     """Ids are 1 to 256 characters without control characters and slashes."""
     bridge = await bridged()
-    with pytest.raises(WorkerCodeError, match="[Ww]orker id"):
+    with pytest.raises(WorkerCodeError, match=r"[Ww]orker id"):
         bridge.loader.get(worker_id, lambda: code(COUNTER))
