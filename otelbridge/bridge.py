@@ -100,9 +100,9 @@ class Bridge:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
         return await self.data.put(worker_id, code)
 
-    def delete(self, worker_id: str) -> bool:
+    async def delete(self, worker_id: str) -> bool:
         """Remove a registered worker; whether there was one."""
-        return self.data.delete(worker_id)
+        return await self.data.delete(worker_id)
 
     async def log_session(self, entrypoint: Entrypoint) -> LogSession:
         """A session that keeps the logs of the calls made through it."""

@@ -28,7 +28,7 @@ async def reload_workers(bridge: Bridge, directory: Path, say: Callable[[str], N
             if marks.get(file) != mark:
                 await _register(bridge, file, say)
         for file in marks.keys() - found.keys():
-            if bridge.delete(file.stem):
+            if await bridge.delete(file.stem):
                 say(f"reload: removed {file.stem}")
         marks = found
         if once:

@@ -1,6 +1,7 @@
 """Workers registered by PUT: their code, content-addressed on disk, and which version each id stands for.
 
 Every look-up stats the id's file, about 1 us: what one process registers is in force for the next request of all.
+Changes and lists take milliseconds of file I/O: call them in a thread.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from otelbridge.model.code import INHERIT, Limits, Module, WorkerCode, check_cod
 __all__ = ["Registered", "Registry"]
 
 _log = logging.getLogger("otelbridge.loader")
+
+_SWEEP_EVERY = 500  # code left without an id before it is looked for, which reads every worker's file (20 us each)
 
 
 class Registered(msgspec.Struct, frozen=True, rename="camel"):
@@ -55,15 +58,24 @@ class _Code(msgspec.Struct, frozen=True, array_like=True):
     tags: dict[str, str]
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """A worker's file as it was read. `mark`: a replaced file has another inode, whatever its clock says."""
+
+    mark: tuple[int, int]
+    address: str
+    entry: Registered
+
+
 class Registry:
-    """See the module's text. All methods do short blocking file I/O."""
+    """See the module's text. All methods do blocking file I/O, and may be called in threads."""
 
     def __init__(self, directory: Path) -> None:
         self._workers = directory / "workers"
         self._code = directory / "code"
         self._workers.mkdir(parents=True, exist_ok=True)
         self._code.mkdir(parents=True, exist_ok=True)
-        self._seen: dict[str, tuple[tuple[int, int], Registered]] = {}
+        self._seen: dict[str, _Seen] = {}  # by path
+        self._orphans = 0
         with self._alone():
             self._sweep()
 
@@ -89,7 +101,8 @@ class Registry:
         with self._alone():
             if not (self._code / address).exists():
                 _write(self._code / address, data)
-            before = self.get(worker_id)
+            path = self._path(worker_id)
+            before = self._get(path)
             # Later than what it replaces, whatever the clock says: the time tells versions apart.
             now = max(time.time_ns(), before.updated_ns + 1 if before else 0)
             entry = Registered(
@@ -104,34 +117,42 @@ class Registry:
                 {name: m.type for name, m in modules.items()},
                 before is None,
             )
-            _write(self._path(worker_id), msgspec.json.encode([address, entry]))
-        self._seen.pop(worker_id, None)
+            _write(path, msgspec.json.encode([address, entry]))
+            if before is not None:
+                self._orphaned()
         return entry
 
     def get(self, worker_id: str) -> Registered | None:
         """What is registered under this id now, or None."""
-        path = self._path(worker_id)
+        return self._get(self._path(worker_id))
+
+    def _get(self, path: str) -> Registered | None:
+        seen = self._look(path)
+        return seen.entry if seen is not None else None
+
+    def _look(self, path: str) -> _Seen | None:
         try:
             stat = os.stat(path)
-        except (OSError, ValueError):
-            self._seen.pop(worker_id, None)
+            mark = (stat.st_ino, stat.st_mtime_ns)
+            seen = self._seen.get(path)
+            if seen is None or seen.mark != mark:
+                seen = self._seen[path] = _Seen(mark, *_read(path))
+        except (FileNotFoundError, NotADirectoryError):  # also when it was removed between the two calls
+            self._seen.pop(path, None)
             return None
-        # A replaced file has another inode, whatever its clock says.
-        mark = (stat.st_ino, stat.st_mtime_ns)
-        seen = self._seen.get(worker_id)
-        if seen is None or seen[0] != mark:
-            try:
-                seen = self._seen[worker_id] = (mark, self._read(path)[1])
-            except FileNotFoundError:  # removed in this moment
-                return None
-        return seen[1]
+        return seen
 
     def code(self, worker_id: str) -> WorkerCode | None:
         """The code registered under this id, without tails."""
-        try:
-            address, _ = self._read(self._path(worker_id))
-            stored = msgspec.msgpack.decode((self._code / address).read_bytes(), type=_Code)
-        except FileNotFoundError:
+        path = self._path(worker_id)
+        while (seen := self._look(path)) is not None:
+            try:
+                stored = msgspec.msgpack.decode((self._code / seen.address).read_bytes(), type=_Code)
+                break
+            except FileNotFoundError:  # replaced in this moment, and the old code swept away
+                if self._look(path) is seen:
+                    raise BridgeError(f"The code of worker {worker_id!r} is missing: {self._code / seen.address}.") from None
+        else:
             return None
         return WorkerCode(
             main_module=stored.main_module,
@@ -150,33 +171,45 @@ class Registry:
         return sorted(self._entries(), key=lambda e: e.worker_id)
 
     def delete(self, worker_id: str) -> bool:
-        """Remove a worker; whether there was one. Code that no id stands for any more is removed too."""
+        """Remove a worker; whether there was one. Its code goes later, with the next sweep."""
+        path = self._path(worker_id)
         with self._alone():
             try:
-                self._path(worker_id).unlink()
+                os.unlink(path)
             except FileNotFoundError:
                 return False
             _sync(self._workers)
-            self._seen.pop(worker_id, None)
-            self._sweep()
+            self._seen.pop(path, None)
+            self._orphaned()
         return True
+
+    def _orphaned(self) -> None:
+        self._orphans += 1
+        if self._orphans >= _SWEEP_EVERY:
+            self._sweep()
 
     def _sweep(self) -> None:
         """Remove code that no id stands for, and drafts that a crash left behind. Nothing while it can't be told."""
+        self._orphans = 0
         try:
-            used = {self._read(path)[0] for path in self._workers.glob("*.json")}
+            used = {_read(path)[0] for path in self._paths()}
         except BridgeError:
             return
         for path in [*self._code.iterdir(), *self._workers.glob("*.tmp")]:
             if path.name not in used:
                 path.unlink(missing_ok=True)
 
+    def _paths(self) -> Iterator[str]:
+        with os.scandir(self._workers) as files:
+            for file in files:
+                if file.name.endswith(".json"):
+                    yield file.path
+
     def _entries(self) -> Iterator[Registered]:
-        for path in self._workers.glob("*.json"):
+        for path in self._paths():
             try:
-                yield self._read(path)[1]
-            except FileNotFoundError:
-                continue
+                if (entry := self._get(path)) is not None:
+                    yield entry
             except BridgeError as e:  # the other workers are none the worse for it
                 _log.error("%s", e)
 
@@ -187,19 +220,22 @@ class Registry:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _path(self, worker_id: str) -> Path:
+    def _path(self, worker_id: str) -> str:
         # The id is a tenant's text: its hash is the file name.
-        return self._workers / f"{hashlib.sha256(worker_id.encode('utf-8', 'replace')).hexdigest()}.json"
-
-    def _read(self, path: Path) -> tuple[str, Registered]:
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=tuple[str, Registered])
-        except msgspec.DecodeError as e:
-            raise BridgeError(f"The registry's file {path} is damaged: {e}. Restore it or remove it.") from e
+        return f"{self._workers}/{hashlib.sha256(worker_id.encode('utf-8', 'replace')).hexdigest()}.json"
 
 
-def _write(path: Path, data: bytes) -> None:
+def _read(path: str) -> tuple[str, Registered]:
+    """Address of the code, and what is known of the worker. FileNotFoundError; BridgeError for a damaged file."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=tuple[str, Registered])
+    except msgspec.DecodeError as e:
+        raise BridgeError(f"The registry's file {path} is damaged: {e}. Restore it or remove it.") from e
+
+
+def _write(target: str | Path, data: bytes) -> None:
     """Durable and atomic: a crash leaves the old file or the new one."""
+    path = Path(target)
     temporary = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.tmp")
     with open(temporary, "wb") as file:
         file.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import Any, Self
@@ -141,17 +142,18 @@ class DataPlane:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
         before = self.registry.get(worker_id)
         await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=(self.tail,)))
-        entry = self.registry.put(worker_id, code)
+        entry = await asyncio.to_thread(self.registry.put, worker_id, code)  # fsyncs
         if before is not None:
             self.loader.forget(f"{worker_id}\0{before.updated_ns}")
         return entry
 
-    def delete(self, worker_id: str) -> bool:
+    async def delete(self, worker_id: str) -> bool:
         """Remove a registered worker; whether there was one."""
-        entry = self.registry.get(worker_id)
-        if entry is not None:
-            self.loader.forget(f"{worker_id}\0{entry.updated_ns}")
-        return self.registry.delete(worker_id)
+        before = self.registry.get(worker_id)
+        deleted = await asyncio.to_thread(self.registry.delete, worker_id)
+        if before is not None:
+            self.loader.forget(f"{worker_id}\0{before.updated_ns}")
+        return deleted
 
     # ---------------------------------------------------------------------------------------- logs right away
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -54,7 +55,8 @@ async def put_worker(call: Call) -> Reply:
 async def list_workers(call: Call) -> Reply:
     """All workers with their counters."""
     counters = await call.control.worker_counters()
-    return json_reply(WorkersBody([_shown(entry, counters.get(entry.worker_id)) for entry in call.control.registry.list()]))
+    entries = await asyncio.to_thread(call.control.registry.list)
+    return json_reply(WorkersBody([_shown(entry, counters.get(entry.worker_id)) for entry in entries]))
 
 
 async def get_worker(call: Call) -> Reply:
@@ -71,7 +73,7 @@ async def get_worker(call: Call) -> Reply:
 async def delete_worker(call: Call) -> Reply:
     """Remove a worker. Its logs stay."""
     worker_id = checked_worker_id(call.params["workerId"])
-    if not call.data.delete(worker_id):
+    if not await call.data.delete(worker_id):
         raise WorkerNotFoundError(worker_id)
     return Reply(204)
 

@@ -145,7 +145,7 @@ async def test_who_waits_too_long_is_shed_and_recorded(bridged: Any) -> None:
     tail = Kept()
     worker = bridge.loader.get("w", lambda: code(WAITS, tails=[tail]))
     slow = asyncio.create_task(ask(worker, "?ms=1500"))
-    while bridge.instances.in_use == 0:
+    while bridge.data.instances.in_use == 0:
         await asyncio.sleep(0.01)
     with pytest.raises(WorkerError) as shed:
         await ask(worker, "?ms=1")
