@@ -45,7 +45,7 @@ Tell = Callable[..., None]  # level, text, worker_id=..., **fields
 class Exporter:
     """See the module's text. Use as `async with Exporter(...)`; wake() when something was appended in this process.
 
-    `spools`: the directories to read; `data_dir`: where progress, ledgers and dead letters are kept; `tell`: takes a
+    `spools`: the directories to read, more by add_spool(); `data_dir`: where progress, ledgers and dead letters are kept; `tell`: takes a
     record of the bridge itself (level, text, worker_id=, **fields), normally into the spool.
     """
 
@@ -73,7 +73,7 @@ class Exporter:
         self._loop = asyncio.get_running_loop()
         for line in self._environment.warnings:
             _log.warning("%s", line)
-        await asyncio.to_thread(self._forget_removed)
+        await asyncio.to_thread(self._forget_removed, self._spools)
         for destination in self.destinations:
             for signal in destination.endpoints:
                 if signal in (LOGS, SPANS):
@@ -108,6 +108,19 @@ class Exporter:
         except TimeoutError:
             return False
         return True
+
+    async def add_spool(self, directory: Path) -> None:
+        """Read a further spool, from where it was left. Spools are told apart by the last part of their paths."""
+        if directory in self._spools:
+            return
+        if directory.name in (known.name for known in self._spools):
+            raise ValueError(f"there is a spool named {directory.name} already")
+        self._spools.append(directory)
+        await asyncio.to_thread(self._forget_removed, [directory])
+        for lane in self.lanes.values():
+            await lane.add_spool(directory)
+        if self._metrics is not None:
+            await self._metrics.add_spool(directory)
 
     def wake(self) -> None:
         """Something was appended. Callable from any thread, cheap when called often."""
@@ -193,16 +206,22 @@ class Exporter:
         path = self._directory / destination.name / signal / "dead-letters.jsonl"
         return DeadLetters(path, destination=destination.name, signal=signal, max_bytes=self._settings.export.dead_letter_bytes)
 
-    def _forget_removed(self) -> None:
+    def _forget_removed(self, spools: Sequence[Path]) -> None:
         """Destinations that are configured no longer must not hold on to the spool."""
         wanted = {_consumer(d.name, s) for d in self.destinations for s in d.endpoints} | {CONSUMER}
-        for directory in self._spools:
+        for directory in spools:
             for name in registered_consumers(directory):
                 if name.startswith("export.") and name not in wanted:
                     _log.warning("destination %s is configured no longer: what was still to be sent there is given up", name)
                     forget_consumer(directory, name)
 
     # -------------------------------------------------------------------------------------------------------- looking
+
+    async def count(self, timeout: float = 1.0) -> None:
+        """Let the ledger have all that is in the spools by now: a record counts as emitted once it has been seen there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(lane.count() for lane in self.lanes.values()))
 
     def exports(self) -> dict[str, Any]:
         """The loss ledger, as GET /v1/exports shows it."""

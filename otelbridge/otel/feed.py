@@ -79,8 +79,8 @@ class Feed:
         return self.reader.read(max_bytes, max_frames)
 
     def scan_blocking(self, max_bytes: int) -> list[Frame]:
-        """Frames that have not been counted, ahead of the reader, while nothing more can be sent."""
-        self._scanner.seek(max(self.counted, self.reader.position))
+        """Frames that have not been counted yet, mostly ahead of the reader, while nothing more can be sent."""
+        self._scanner.seek(self.counted)
         return self._scanner.read(max_bytes)
 
     def token(self, frame: Frame) -> Token | None:

@@ -12,7 +12,7 @@ from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
 from otelbridge.otel.destination import Destination
 from otelbridge.otel.feed import Feed, Token
-from otelbridge.otel.mapping import log_rows, span_rows
+from otelbridge.otel.mapping import SEVERITY, log_rows, span_rows
 from otelbridge.otel.outbox import Outbox
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.sampling import Sampling, has_errors
@@ -84,10 +84,18 @@ class LogsIntake:
         token.worker_id = BRIDGE
         if not self._sampling.enabled:
             token.fate(DISABLED, 1)
+        elif not self._wanted(notice):
+            token.fate(FILTERED, 1)
         else:
             digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
             self._outbox.add_notice(notice, digest.hexdigest(), token)
         token.release()
+
+    def _wanted(self, notice: Notice) -> bool:
+        """A destination of some workers hears only of those: what the bridge says of others is not its business."""
+        if SEVERITY.get(notice.level, 9) < self._destination.lowest:
+            return False
+        return self._destination.takes(notice.worker_id) if notice.worker_id else not self._destination.workers
 
     def _send(self, part: Part, token: Token) -> None:
         rows = list(log_rows(part, shape=self._shape, structured=self._structured, lowest=self._destination.lowest))

@@ -1,9 +1,9 @@
 """A lane: one signal on its way from the spools to one destination. Lanes share nothing, so none holds up another.
 
-    read frames -> intake (sample, map) -> outbox (batches) -> sender (attempts) -> tokens settle -> journal
+    read frames -> intake (sample, map) -> outbox (batches) -> sender (attempts) -> tokens settle -> progress
 
-The journal gets, in one write, what was settled and how far records were counted: a kill at any moment loses nothing,
-repeats only what was under way, and leaves the ledger exact.
+What a kill makes a lane send twice is what was under way. So it has no more requests under way than it needs: one, and
+more only while answers are slow and batches wait for them. A request that had to be split is settled piece by piece.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,10 +23,10 @@ from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import LOGS, BatchLimits, Signal
 from otelbridge.otel.feed import Feed
 from otelbridge.otel.intake import Intake
-from otelbridge.otel.journal import Journal
-from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.outbox import Batch, Outbox
+from otelbridge.otel.progress import Progress
 from otelbridge.otel.request import BRIDGE
+from otelbridge.otel.resend import resend
 from otelbridge.otel.sender import Fate, Sender
 from otelbridge.spool import Frame
 
@@ -42,6 +41,7 @@ _IDLE_SECONDS = 0.25  # without news: another process may have written
 _COMMIT_SECONDS = 1.0
 _WINDOW_BYTES = 32 << 20
 _SLICE_FRAMES = 16  # mapped without a pause: about 1 ms with 10 lines each
+_SLOW_SECONDS = 0.05  # an answer that takes longer is worth a second request beside it
 
 Refusals = Callable[[str, int, str], None]  # worker id, records, reason
 
@@ -63,25 +63,24 @@ class Lane:
         on_loss: Refusals | None = None,
     ) -> None:
         self.signal: Signal = signal
-        self.ledger = Ledger()
         self.sender = sender
         self.intake = intake
         self.undecodable = 0
         self._outbox = outbox
         self._limits = limits
-        self._concurrency = max(1, min(8, limits.max_queue // limits.max_batch))
+        self._most = max(1, min(8, limits.max_queue // limits.max_batch))
+        self._allowed = 1  # requests that may be under way, up to _most
         self._on_loss = on_loss
-        self._journal = Journal(state_path)
-        states = self._restore()
-        self._feeds = [Feed(d, consumer=consumer, ledger=self.ledger, state=states.get(d.name)) for d in spools]
-        self._strangers = {name: state for name, state in states.items() if name not in {d.name for d in spools}}
+        self._progress = Progress(state_path, consumer=consumer, spools=spools)
+        self.ledger = self._progress.ledger
         self._in_flight: dict[asyncio.Task[None], Batch] = {}
         self._news = asyncio.Event()
+        self._room = False  # the news is that a request has come back
+        self._counting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._flush = False
         self._idle_rounds = 0
         self._released = 0.0
-        self._dirty = False
         self._closed = False
 
     # ----------------------------------------------------------------------------------------------------------- life
@@ -92,6 +91,12 @@ class Lane:
 
     def wake(self) -> None:
         """There is something new in a spool of this process."""
+        self._news.set()
+
+    async def add_spool(self, directory: Path) -> None:
+        """Read a further spool, from where it was left."""
+        async with self._counting:
+            await asyncio.to_thread(self._progress.add_blocking, directory)
         self._news.set()
 
     async def drained(self) -> None:
@@ -114,11 +119,9 @@ class Lane:
         await asyncio.gather(*tasks, return_exceptions=True)
         if not self._closed:
             self._closed = True
-            self._commit()
-            await asyncio.to_thread(self._release_blocking)
-            for feed in self._feeds:
-                feed.close()
-            self._journal.close()
+            self._progress.commit()
+            await asyncio.to_thread(self._progress.release_blocking)
+            self._progress.close()
             await self.sender.aclose()
 
     # ----------------------------------------------------------------------------------------------------------- work
@@ -134,18 +137,16 @@ class Lane:
 
     async def _round(self) -> None:
         self._news.clear()
-        moved = False
-        for feed in self._feeds:
-            if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
-                frames = await asyncio.to_thread(feed.read_blocking, _READ_BYTES, _READ_FRAMES)
+        if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
+            moved = False
+            for feed, frames in await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES):
+                moved = True
                 await self._take(feed, frames)
-            else:
-                frames = await asyncio.to_thread(feed.scan_blocking, _READ_BYTES)
-                await self._count_ahead(feed, frames)
-            moved = moved or bool(frames)
+        else:
+            moved = await self._count_ahead()
         for gathered in self.intake.waiting.overdue():
             self.intake.decide(gathered)
-        self._launch(flush=self._flush)
+        self._launch()
         await self._housekeeping()
         if moved:
             return
@@ -155,19 +156,20 @@ class Lane:
 
     async def _pause(self) -> None:
         """Until there is news, a batch is due or a request has come back."""
-        wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._concurrency else _IDLE_SECONDS))
+        wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._allowed else _IDLE_SECONDS))
         if self._flush:
             wait = min(wait, 0.01)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._news.wait()
-                if not self._flush:
+                if not self._flush and not self._room:
                     await asyncio.sleep(min(_LINGER_SECONDS, wait))
+        self._room = False
 
     async def _take(self, feed: Feed, frames: list[Frame]) -> None:
         for number, frame in enumerate(frames):
             if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
-                self._launch(flush=False)
+                self._launch()
                 await asyncio.sleep(0)
             if frame.boot != feed.boot:
                 feed.boot = frame.boot
@@ -177,7 +179,7 @@ class Lane:
             token = feed.token(frame)
             if token is None:
                 continue
-            self._dirty = True
+            self._progress.dirty = True
             if item is None:
                 token.release()
             elif isinstance(item, Notice):
@@ -186,18 +188,28 @@ class Lane:
                 token.worker_id = item.worker.worker_id
                 self.intake.part(item, token, feed)
 
-    async def _count_ahead(self, feed: Feed, frames: list[Frame]) -> None:
-        for number, frame in enumerate(frames):
-            if number % 64 == 63:
-                await asyncio.sleep(0)
-            self._counted(feed, frame)
+    async def count(self) -> None:
+        """Count all that is in the spools by now, so that the ledger has it."""
+        while await self._count_ahead():
+            pass
+
+    async def _count_ahead(self) -> bool:
+        """Count frames that can't be sent yet; whether there were some."""
+        async with self._counting:
+            found = await asyncio.to_thread(self._progress.scan_blocking, _READ_BYTES)
+            for feed, frames in found:
+                for number, frame in enumerate(frames):
+                    if number % 64 == 63:
+                        await asyncio.sleep(0)
+                    self._counted(feed, frame)
+        return bool(found)
 
     def _counted(self, feed: Feed, frame: Frame) -> SpoolItem | None:
         """Decode a frame; what is in it counts as emitted when it is seen for the first time."""
         first = frame.position > feed.counted
         if first:
             feed.counted = frame.position
-            self._dirty = True
+            self._progress.dirty = True
         try:
             item = decode(frame.payload)
         except msgspec.DecodeError:
@@ -227,9 +239,9 @@ class Lane:
 
     # -------------------------------------------------------------------------------------------------------- sending
 
-    def _launch(self, *, flush: bool) -> None:
-        while len(self._in_flight) < self._concurrency:
-            batch = self._outbox.take(flush=flush)
+    def _launch(self) -> None:
+        while len(self._in_flight) < self._allowed:
+            batch = self._outbox.take(flush=self._flush)
             if batch is None:
                 return
             task = asyncio.get_running_loop().create_task(self._deliver(batch))
@@ -238,13 +250,25 @@ class Lane:
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
+        if self._task is not None:
+            self._launch()
+        self._room = True
         self._news.set()
 
     async def _deliver(self, batch: Batch) -> None:
-        fates = await self.sender.deliver(batch.request)
-        self._outbox.settled(batch, fates)
-        self._commit()
-        self._tell(fates)
+        def settled(fates: list[Fate]) -> None:
+            self._outbox.settled(batch, fates)
+            self._progress.commit()
+            self._tell(fates)
+
+        started, failures = time.monotonic(), self.sender.failures
+        await self.sender.deliver(batch.request, settled)
+        if self.sender.failures > failures:
+            self._allowed = 1
+        elif not self._outbox.ready:
+            self._allowed = max(self._allowed - 1, 1)
+        elif time.monotonic() - started > _SLOW_SECONDS:
+            self._allowed = min(self._allowed + 1, self._most)
 
     def _tell(self, fates: list[Fate]) -> None:
         for fate in fates:
@@ -255,65 +279,18 @@ class Lane:
 
     async def resend(self, letters: DeadLetters) -> tuple[int, int]:
         """Send dead letters again: records that were delivered now, and that were not. The ledger follows."""
-        delivered = failed = 0
-        while (letter := await asyncio.to_thread(letters.take)) is not None:
-            for fate in await self.sender.deliver(letter.request):
-                for worker_id, records in fate.counts.items():
-                    self.ledger.move(worker_id, letter.reason, fate.reason, records)
-                    delivered += records if fate.reason is None else 0
-                    failed += records if fate.reason is not None else 0
-            await asyncio.to_thread(letters.done, letter)
-            self._commit()
-        return delivered, failed
-
-    # ---------------------------------------------------------------------------------------------------- persistence
-
-    def _commit(self) -> None:
-        """Note what was settled and counted since the last time. About 20 us; no sync: a kill takes nothing of it."""
-        changes = self.ledger.take_changes()
-        feeds = {feed.directory.name: feed.take_changes() for feed in self._feeds}
-        self._dirty = False
-        if not self._journal.append({"feeds": feeds, "accounts": changes}, self._snapshot):
-            self.ledger.give_back(changes)
-            for feed in self._feeds:
-                feed.give_back()
-            self._dirty = True
-
-    def _snapshot(self) -> dict[str, Any]:
-        feeds = {**self._strangers, **{feed.directory.name: feed.snapshot() for feed in self._feeds}}
-        return {"feeds": feeds, "accounts": self.ledger.accounts}
-
-    def _restore(self) -> dict[str, Any]:
-        states: dict[str, Any] = {}
-        for entry in self._journal.entries:
-            self.ledger.restore(msgspec.convert(entry["accounts"], dict[str, Account]))
-            for name, state in entry["feeds"].items():
-                known = states.setdefault(name, {"low": state.get("low", (0, 0)), "done": [], "counted": (0, 0)})
-                known["done"] += state["done"]
-                known["counted"] = max(known["counted"], tuple(state["counted"]))
-        self._journal.entries = []
-        return states
+        return await resend(letters, self.sender, self.ledger, self._progress.commit)
 
     async def _housekeeping(self) -> None:
         now = time.monotonic()
         if now - self._released < _COMMIT_SECONDS:
             return
         self._released = now
-        if self._dirty:
-            self._commit()
-        await asyncio.to_thread(self._release_blocking)
-
-    def _release_blocking(self) -> None:
-        self._journal.sync()
-        for feed in self._feeds:
-            with contextlib.suppress(OSError):
-                feed.release_blocking()
+        if self._progress.dirty:
+            self._progress.commit()
+        await asyncio.to_thread(self._progress.release_blocking)
 
     # -------------------------------------------------------------------------------------------------------- looking
-
-    @property
-    def spools(self) -> list[Feed]:
-        return self._feeds
 
     def lag_s(self) -> float:
         """Age of the oldest record that is on its way."""

@@ -81,12 +81,14 @@ class Ledger:
             self.drop(worker_id, reason, count)
 
     def move(self, worker_id: str, before: str, after: str | None, count: int) -> None:
-        """Records that counted as lost for the reason `before` have met another fate."""
-        account = self.accounts.get(worker_id, Account())
-        held = account.rejected if before == REJECTED else account.dropped.get(before, 0)
-        owner = worker_id if held >= count else _FOLDED
-        self.settle(owner, before, -count)
-        self.settle(owner, after, count)
+        """Records that counted as lost for the reason `before` have met another fate. No more than there are: a kill may
+        have let the same letter be sent twice."""
+        for owner in (worker_id, _FOLDED):
+            account = self.accounts.get(owner, Account())
+            moved = min(account.rejected if before == REJECTED else account.dropped.get(before, 0), count)
+            self.settle(owner, before, -moved)
+            self.settle(owner, after, moved)
+            count -= moved
 
     def _both(self, worker_id: str, count: int) -> Iterable[Account]:
         """The account and the note of what changed in it."""

@@ -25,7 +25,7 @@ from otelbridge.otel.measures import Measure
 from otelbridge.otel.metrics import METRICS_OWNER, add_measures, add_series
 from otelbridge.otel.request import Request
 from otelbridge.otel.sampling import Sampling
-from otelbridge.otel.sender import Sender
+from otelbridge.otel.sender import Fate, Sender
 from otelbridge.spool import Frame, Position, SpoolReader
 
 __all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
@@ -54,9 +54,10 @@ class MetricsTarget:
 
     async def send(self, request: Request, timeout_s: float) -> bool:
         """Whether the fate of the request became known in time."""
+        fates: list[Fate] = []
         try:
             async with asyncio.timeout(timeout_s):
-                fates = await self.sender.deliver(request)
+                await self.sender.deliver(request, fates.extend)
         except TimeoutError:
             return False
         self.ledger.emit(METRICS_OWNER, request.records)
@@ -87,13 +88,11 @@ class MetricsLane:
         self._measure = measure
         self._started_ns = time.time_ns()
         self._journal = Journal(state_path)
-        positions = self._restore()
-        self._readers = {d.name: SpoolReader(d, CONSUMER) for d in spools}
-        for name, reader in self._readers.items():
-            if name in positions and reader.resumed:
-                reader.seek(positions[name])
         # Where the aggregate stands: a reader is ahead of it while its frames are being taken in.
-        self._positions = {name: reader.position for name, reader in self._readers.items()}
+        self._positions = self._restore()
+        self._readers: dict[str, SpoolReader] = {}
+        for directory in spools:
+            self._add_blocking(directory)
         self._reading = asyncio.Lock()
         self._noted: dict[str, Position] = {}
         self._dirty = False
@@ -106,6 +105,19 @@ class MetricsLane:
         """Begin to work on the running loop."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run()), *(loop.create_task(self._send_in_turns(t)) for t in self.targets)]
+
+    async def add_spool(self, directory: Path) -> None:
+        """Read a further spool, from where it was left."""
+        async with self._reading:
+            await asyncio.to_thread(self._add_blocking, directory)
+
+    def _add_blocking(self, directory: Path) -> None:
+        reader = SpoolReader(directory, CONSUMER)
+        position = self._positions.get(directory.name)
+        if position is not None and reader.resumed:
+            reader.seek(position)
+        self._positions[directory.name] = reader.position
+        self._readers[directory.name] = reader
 
     async def drained(self) -> None:
         """Take in all that is in the spools, and send it once to every destination."""
@@ -142,7 +154,7 @@ class MetricsLane:
 
     async def _read_all(self) -> None:
         async with self._reading:
-            for name, reader in self._readers.items():
+            for name, reader in list(self._readers.items()):
                 while frames := await asyncio.to_thread(reader.read, _READ_BYTES):
                     self._dirty = True
                     for number, frame in enumerate(frames):
@@ -200,7 +212,7 @@ class MetricsLane:
             self._noted = dict(self._positions)
 
     def _release_blocking(self) -> None:
-        for name, reader in self._readers.items():
+        for name, reader in list(self._readers.items()):  # one may be added meanwhile
             with contextlib.suppress(OSError):
                 if self._noted.get(name, reader.committed) > reader.committed:
                     reader.commit(self._noted[name])

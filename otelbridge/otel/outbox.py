@@ -12,7 +12,7 @@ from otelbridge.model.part import Notice, Part, WorkerRef
 from otelbridge.otel.environment import BatchLimits, Signal
 from otelbridge.otel.feed import Token
 from otelbridge.otel.mapping import LogRow, SpanRow
-from otelbridge.otel.request import BRIDGE, Request
+from otelbridge.otel.request import Request
 from otelbridge.otel.resource import Resources
 from otelbridge.otel.sender import Fate
 
@@ -26,39 +26,60 @@ _EAGER_SECONDS = 0.1
 class Batch:
     """One request and the frames its records come from."""
 
-    __slots__ = ("_shares", "bytes", "oldest_ns", "request", "since")
+    __slots__ = ("_groups", "_shares", "bytes", "left", "oldest_ns", "request", "since")
 
     def __init__(self, signal: Signal) -> None:
         self.request = Request(signal)
         self.since = time.monotonic()
         self.oldest_ns = time.time_ns()
-        self.bytes = 0  # estimated
-        self._shares: list[tuple[Token, str, int]] = []
+        self.left = 0  # records that are not settled
+        self.bytes = 0  # of those, estimated
+        self._groups: list[list[_Share]] = []
+        self._shares: deque[_Share] | None = None
 
-    def add(self, token: Token, worker_id: str, count: int) -> None:
+    def add(self, token: Token, count: int) -> None:
+        """The last `count` records that were added to the request are those of a frame."""
         token.hold()
-        self._shares.append((token, worker_id, count))
+        while len(self._groups) <= self.request.group:
+            self._groups.append([])
+        self._groups[self.request.group].append([token, count])
+        self.left += count
         self.oldest_ns = min(self.oldest_ns, token.time_ns)
 
-    def settle(self, fates: Iterable[Fate]) -> None:
-        """Tell the frames what became of their records. Which one of a worker's frames a loss falls on does not matter:
-        it counts for the worker."""
-        pools: dict[str, list[list[int | str | None]]] = {}
+    def settle(self, fates: Iterable[Fate]) -> int:
+        """Tell the frames what became of the next records of the request; how many these are. Which of a worker's frames
+        among them a loss falls on does not matter: it counts for the worker."""
+        if self._shares is None:  # as the records stand in the request: group by group
+            self._shares = deque(itertools.chain.from_iterable(self._groups))
+        pools: dict[str, list[list[Any]]] = {}
+        settled = 0
         for fate in fates:
             for worker_id, count in fate.counts.items():
                 pools.setdefault(worker_id, []).append([fate.reason, count])
-        for token, worker_id, count in self._shares:
-            pool = pools.get(worker_id, [])
-            while count and pool:
-                reason, left = pool[-1]
-                assert isinstance(left, int)
-                taken = min(count, left)
-                token.fate(reason if isinstance(reason, str) else None, taken)
-                count -= taken
-                pool[-1][1] = left - taken
-                if left == taken:
+                settled += count
+        left = settled
+        while left and self._shares:
+            share = self._shares[0]
+            token, count = share
+            here = min(count, left)
+            share[1], left = count - here, left - here
+            pool = pools.get(token.worker_id, [])
+            while here and pool:
+                reason, there = pool[-1]
+                taken = min(here, there)
+                token.fate(reason, taken)
+                here -= taken
+                pool[-1][1] = there - taken
+                if there == taken:
                     pool.pop()
-            token.release()
+            if not share[1]:
+                self._shares.popleft()
+                token.release()
+        self.left -= settled
+        return settled
+
+
+_Share = list[Any]  # a token and how many records of it are not settled
 
 
 class Outbox:
@@ -82,12 +103,12 @@ class Outbox:
         for some in self._slices(rows):
             batch = self._current()
             added = batch.request.add_logs(part, some, self._resources)
-            self._put(batch, token, part.worker.worker_id, added, size * added // max(len(rows), 1))
+            self._put(batch, token, added, size * added // max(len(rows), 1))
 
     def add_notice(self, notice: Notice, uid: str, token: Token) -> None:
         """A record of the bridge itself."""
         batch = self._current()
-        self._put(batch, token, BRIDGE, batch.request.add_notice(notice, uid, self._resources), 300)
+        self._put(batch, token, batch.request.add_notice(notice, uid, self._resources), 300)
 
     def add_spans(self, worker: WorkerRef, rows: list[SpanRow], tokens: list[tuple[Token, int]]) -> None:
         """Spans of one invocation. `tokens`: its frames, and how many spans each stands for."""
@@ -100,7 +121,7 @@ class Outbox:
             at += len(some)
             for token, group in itertools.groupby(owners):
                 count = sum(1 for _ in group)
-                self._put(batch, token, worker.worker_id, count, 400 * count)
+                self._put(batch, token, count, 400 * count)
 
     def _slices(self, rows: list[Any]) -> Iterator[list[Any]]:
         """Pieces of rows that fit into what is left of a batch."""
@@ -115,9 +136,9 @@ class Outbox:
             self._batch = Batch(self._signal)
         return self._batch
 
-    def _put(self, batch: Batch, token: Token, worker_id: str, count: int, size: int) -> None:
+    def _put(self, batch: Batch, token: Token, count: int, size: int) -> None:
         """Note whose the records are that were added to a batch; a full batch is ready."""
-        batch.add(token, worker_id, count)
+        batch.add(token, count)
         size += 100 * count
         batch.bytes += size
         self.queued_bytes += size
@@ -149,8 +170,16 @@ class Outbox:
             delay = min(delay, _EAGER_SECONDS)
         return self._batch.since + delay - time.monotonic()
 
+    @property
+    def ready(self) -> bool:
+        """Whether a full batch waits."""
+        return bool(self._ready)
+
     def settled(self, batch: Batch, fates: Iterable[Fate]) -> None:
-        """The fate of a batch is known."""
-        self.queued -= batch.request.records
-        self.queued_bytes -= batch.bytes
-        batch.settle(fates)
+        """The fate of a batch, or of its next records, is known."""
+        before = batch.left
+        count = batch.settle(fates)
+        size = batch.bytes * count // before if before else 0
+        batch.bytes -= size
+        self.queued -= count
+        self.queued_bytes -= size

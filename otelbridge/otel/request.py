@@ -40,8 +40,9 @@ class Request:
         self.message: Any = MESSAGES[signal]()
         self.counts: dict[str, int] = {}
         self.records = 0
+        self.group = 0  # the resource group that records were added to last
         self._workers: list[str] = []  # whose the resource groups are
-        self._open: dict[tuple[Any, ...], Any] = {}
+        self._open: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     # ------------------------------------------------------------------------------------------------------- building
 
@@ -123,11 +124,13 @@ class Request:
 
     def _records(self, worker: WorkerRef | None, resources: Resources) -> Any:
         key = () if worker is None else (worker.worker_id, worker.version, worker.memory_bytes)
-        records = self._open.get(key)
-        if records is None:
+        found = self._open.get(key)
+        if found is None:
             resource = resources.bridge if worker is None else resources.worker(worker)
-            records = self._open[key] = self._group(resource, BRIDGE if worker is None else worker.worker_id)
-        return records
+            records = self._group(resource, BRIDGE if worker is None else worker.worker_id)
+            found = self._open[key] = len(self._workers) - 1, records
+        self.group = found[0]
+        return found[1]
 
     def _group(self, resource: bytes, worker_id: str) -> Any:
         groups, scopes, records = _GROUPS[self.signal]

@@ -15,7 +15,7 @@ from otelbridge.otel.ledger import REJECTED
 from otelbridge.otel.request import Request
 from otelbridge.otel.transport import Accepted, Refused, Retry, Transport, Verdict
 
-__all__ = ["Fate", "Sender"]
+__all__ = ["Fate", "Sender", "Settled"]
 
 _log = logging.getLogger("otelbridge.otel")
 
@@ -29,6 +29,9 @@ class Fate(msgspec.Struct, frozen=True):
 
     counts: dict[str, int]
     reason: str | None
+
+
+Settled = Callable[[list[Fate]], None]
 
 
 class Sender:
@@ -63,24 +66,25 @@ class Sender:
         self.failures = 0
         self.seconds = 0.0
 
-    async def deliver(self, request: Request) -> list[Fate]:
-        """Send until it is settled. Only cancellation leaves it open; nothing of it counts then."""
+    async def deliver(self, request: Request, settled: Settled) -> None:
+        """Send until it is settled. Of a request that has to be split, the pieces are settled one after the other, in the
+        order of its records: `settled` gets the fates of the next ones. Only cancellation leaves some open."""
         if not request.records:
-            return []
+            return None
         if request.records > 1 and request.size() > self._max_bytes:
-            return await self._halves(request)
+            return await self._halves(request, settled)
         since: float | None = None  # when it was first answered with what may never work
         while True:
             verdict = await self._attempt(request)
             if isinstance(verdict, Accepted):
-                return self._accepted(request, verdict)
+                return settled(self._accepted(request, verdict))
             if isinstance(verdict, Refused):
                 if request.records > 1:
-                    return await self._halves(request)
-                return [await self._set_aside(request, verdict.error, REJECTED)]
+                    return await self._halves(request, settled)
+                return settled([await self._set_aside(request, verdict.error, REJECTED)])
             since = (self._clock() if since is None else since) if verdict.bounded else None
             if since is not None and self._clock() - since >= self._bounded:
-                return [await self._set_aside(request, verdict.error, "retries_exhausted")]
+                return settled([await self._set_aside(request, verdict.error, "retries_exhausted")])
 
     async def _attempt(self, request: Request) -> Verdict:
         if self._pause:
@@ -129,9 +133,9 @@ class Sender:
         delivered = {worker_id: count - rejected[worker_id] for worker_id, count in request.counts.items()}
         return [Fate(delivered, None), Fate(rejected, REJECTED)]
 
-    async def _halves(self, request: Request) -> list[Fate]:
-        first, second = request.split()
-        return [*await self.deliver(first), *await self.deliver(second)]
+    async def _halves(self, request: Request, settled: Settled) -> None:
+        for half in request.split():
+            await self.deliver(half, settled)
 
     async def _set_aside(self, request: Request, error: str, reason: str) -> Fate:
         await asyncio.to_thread(self._dead_letters.put, request, error, reason)

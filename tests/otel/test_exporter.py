@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,37 @@ async def test_several_spools_are_read(collector: FakeCollector, tmp_path: Path,
         writer.close()
 
 
+async def test_a_spool_may_come_later(collector: FakeCollector, tmp_path: Path, exporting: MakeExporter) -> None:
+    """A spool that is added while the exporter runs is read from where it was left; nothing is sent or counted twice."""
+    first, second = tmp_path / "spool" / "a", tmp_path / "spool" / "b"
+    with contextlib.closing(SpoolWriter(first)) as one, contextlib.closing(SpoolWriter(second)) as two:
+        for turn in range(3):
+            async with exporting(collector.url, spools=[first]) as exporter:
+                append(one, new_part(f"a{turn}"))
+                append(two, new_part(f"b{turn}"))
+                await exporter.add_spool(second)
+                await exporter.add_spool(second)
+                append(two, new_part(f"c{turn}"))
+                assert await exporter.drain(10)
+                assert exporter.exports()["total"] == {"logs": line(3 * turn + 3, 3 * turn + 3), "spans": line(3 * turn + 3, 3 * turn + 3)}
+                assert f'faas_invocations_total{{faas_trigger="http"}} {3 * turn + 3}\n' in exporter.metrics_text()
+                with pytest.raises(ValueError, match="named b"):
+                    await exporter.add_spool(tmp_path / "other" / "b")
+    assert sorted(collector.bodies()) == sorted(f"{name}{turn}" for name in "abc" for turn in range(3))
+
+
+async def test_what_is_in_the_spool_is_in_the_ledger(tmp_path: Path, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """After count() every record that was appended is emitted, also while nothing can be sent and the queue is full."""
+    async with FakeCollector() as gone:
+        pass
+    async with exporting(gone.url, OTEL_BLRP_MAX_QUEUE_SIZE="20", OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="10") as exporter:
+        for turn in range(1, 6):
+            append(writer, *(new_part("a", "b") for _ in range(100)))
+            await exporter.count()
+            assert exporter.exports()["total"] == {"logs": line(200 * turn, 0, 200 * turn), "spans": line(100 * turn, 0, 100 * turn)}
+            await asyncio.sleep(0.05)
+
+
 async def test_notices_go_out_under_the_bridges_own_resource(
     collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
 ) -> None:
@@ -163,6 +195,23 @@ async def test_notices_go_out_under_the_bridges_own_resource(
     assert (record.attributes["otelbridge.logs"], record.attributes["otelbridge.worker_id"]) == (7, "demo")
     assert report["workers"] == [{"workerId": "demo", "logs": line(7, spool_full=7), "spans": line(2, spool_full=2)}]
     assert report["bridge"] == {"logs": line(1, 1)}
+
+
+async def test_a_destination_of_some_workers_hears_nothing_of_others(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
+) -> None:
+    """What the bridge says of a worker goes only where that worker's records go, and not below the lowest level."""
+    for level, worker in (("warn", "pay-1"), ("warn", "shop"), ("warn", None), ("info", "pay-1")):
+        writer.append(encode(Notice(5, level, f"{level} {worker}", {}, worker)))
+    settings = {
+        "export.destinations": [
+            {"name": "pay", "endpoint": collector.url, "signals": ["logs"], "min_level": "warn", "workers": ["pay-*"]},
+        ]
+    }
+    async with exporting("", settings=settings) as exporter:
+        assert await exporter.drain(10)
+        assert exporter.exports()["bridge"] == {"logs": line(4, 1, filtered=3)}
+    assert collector.bodies() == ["warn pay-1"]
 
 
 async def test_frames_that_are_no_parts_are_skipped(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:

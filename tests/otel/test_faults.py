@@ -101,6 +101,39 @@ async def test_a_poison_record_costs_only_itself(collector: FakeCollector, write
     assert len(collector.seen) < 40
 
 
+async def test_what_a_split_request_delivered_is_not_sent_again(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
+) -> None:
+    """A request that had to be halved is settled piece by piece: ending while a later piece waits repeats only that one."""
+    collector.poison = lambda record: record.body == "14"
+    collector.faults, collector.always = [None, None], Status(503)
+    append(writer, *(new_part(f"{i}", worker=f"w{i % 3}") for i in range(16)))
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        assert not await exporter.drain(1)
+        assert exporter.exports()["total"]["logs"] == line(16, 8, 8)
+    collector.always = None
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        assert await exporter.drain(20)
+        assert exporter.exports()["total"]["logs"] == line(16, 15, rejected=1)
+    assert sorted(collector.bodies(), key=int) == [str(i) for i in range(16) if i != 14]
+
+
+async def test_a_slow_collector_gets_more_requests_at_a_time(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
+) -> None:
+    """One request at a time while answers come at once, several while they are slow: what is under way may come twice."""
+    limits = {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "5", "OTEL_BLRP_MAX_QUEUE_SIZE": "40", **ONLY_LOGS}
+    async with exporting(collector.url, **limits) as exporter:
+        append(writer, *(new_part(f"{i}") for i in range(100)))
+        assert await exporter.drain(20)
+        assert collector.max_running == 1
+        collector.always = Slow(0.1)
+        append(writer, *(new_part(f"{i}") for i in range(100, 300)))
+        assert await exporter.drain(20)
+        assert 4 <= collector.max_running <= 8
+    assert sorted(map(int, collector.bodies())) == list(range(300))
+
+
 async def test_dead_letters_can_be_sent_again(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
     """What was refused is delivered by resend() once the cause is gone, and the ledger follows; what fails again stays."""
     collector.poison = lambda record: record.body.startswith("poison")
