@@ -15,10 +15,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python -m venv /opt/otelbridge \
     && /opt/otelbridge/bin/pip install --require-hashes -r requirements.lock
 
-COPY pyproject.toml hatch_build.py engine_build.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py engine_build.py ui_build.py README.md LICENSE ./
 COPY engine engine
+COPY ui ui
 COPY otelbridge otelbridge
-# The build hook compiles the JavaScript engine from pinned sources; its cache makes a second build of the same engine free.
+# The build hook compiles the JavaScript engine and bundles the pages from pinned sources; its cache makes a second build of the same free.
 RUN --mount=type=cache,target=/root/.cache/otelbridge \
     --mount=type=cache,target=/root/.cache/pip \
     /build/bin/python -m hatchling build --target wheel \

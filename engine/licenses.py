@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 __all__ = ["collect"]
 
@@ -28,7 +28,7 @@ def collect(quickjs: Mapping[str, bytes], npm: Mapping[str, Mapping[str, bytes]]
     for package, files in npm.items():
         found = [files[name].decode() for name in sorted(files) if name.upper().startswith(("LICENSE", "LICENCE", "NOTICE"))]
         if not found:
-            raise EngineBuildError("prelude", f"{package} has no licence text")
+            raise BuildError("prelude", f"{package} has no licence text")
         texts[f"{package.replace('/', '-')}.txt"] = "\n".join(found)
     for title, paths in _TOOLCHAIN.items():
         texts[title] = "\n".join((ziglang / path).read_text(encoding="utf-8") for path in paths)
@@ -44,5 +44,5 @@ def _notices(files: Mapping[str, bytes]) -> str:
                 if _NOTICE.search(comment) and _PERMISSION in comment:
                     found.setdefault(comment, []).append(name)
     if not found:
-        raise EngineBuildError("download", "the source of QuickJS-ng carries no licence text")
+        raise BuildError("download", "the source of QuickJS-ng carries no licence text")
     return "\n\n".join(f"{', '.join(names)}\n\n{comment}" for comment, names in found.items()) + "\n"

@@ -9,7 +9,7 @@ that was current when it was registered, and its job starts with it.
 
 from __future__ import annotations
 
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 __all__ = ["apply"]
 
@@ -45,13 +45,13 @@ _EDITS = {
 
 
 def apply(sources: dict[str, bytes]) -> dict[str, bytes]:
-    """The sources with all edits. EngineBuildError when a place is not there exactly once: another version of QuickJS."""
+    """The sources with all edits. BuildError when a place is not there exactly once: another version of QuickJS."""
     out = dict(sources)
     for name, edits in _EDITS.items():
         text = out[name].decode()
         for old, new in edits:
             if text.count(old) != 1:
-                raise EngineBuildError("patch", f"{name} holds {text.count(old)} times what should be there once: {old.strip()[:60]!r}")
+                raise BuildError("patch", f"{name} holds {text.count(old)} times what should be there once: {old.strip()[:60]!r}")
             text = text.replace(old, new)
         out[name] = text.encode()
     return out

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 __all__ = ["Package", "bundle", "c_header", "c_source", "packages"]
 
@@ -39,22 +39,22 @@ def packages(folder: Path) -> list[Package]:
     try:
         rows = [Package(**row) for row in json.loads(table.read_bytes())]
     except (TypeError, ValueError) as error:
-        raise EngineBuildError(
+        raise BuildError(
             "prelude", f"{table.name} must be a list of {{package, version, file, sha256, name, slots?}}: {error}"
         ) from error
     for row in rows:
         if not _NAME.fullmatch(row.name):
-            raise EngineBuildError("prelude", f"{table.name}: {row.name!r} can't name a const")
+            raise BuildError("prelude", f"{table.name}: {row.name!r} can't name a const")
     return rows
 
 
 def check(row: Package, files: Mapping[str, bytes]) -> str:
     """Return the text of the row's file out of its package's files, or refuse it."""
     if row.file not in files:
-        raise EngineBuildError("prelude", f"{row.package} {row.version} has no file {row.file}")
+        raise BuildError("prelude", f"{row.package} {row.version} has no file {row.file}")
     found = hashlib.sha256(files[row.file]).hexdigest()
     if found != row.sha256:
-        raise EngineBuildError("hash", f"{row.file} of {row.package} {row.version} has sha256 {found}, expected {row.sha256}")
+        raise BuildError("hash", f"{row.file} of {row.package} {row.version} has sha256 {found}, expected {row.sha256}")
     text = files[row.file].decode()
     return hide_slots(text) if row.slots else text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 __all__ = ["exports_of", "imports_of", "verify"]
 
@@ -28,11 +28,11 @@ EXPORTS = {
 def verify(module: bytes, exports: dict[str, str]) -> None:
     """Refuse a module that imports anything or lacks one of `exports` (name to kind)."""
     if imports := imports_of(module):
-        raise EngineBuildError("verify", f"the engine must import nothing, yet imports {', '.join(imports)}")
+        raise BuildError("verify", f"the engine must import nothing, yet imports {', '.join(imports)}")
     found = exports_of(module)
     wrong = [f"{name} ({kind})" for name, kind in exports.items() if found.get(name) != kind]
     if wrong:
-        raise EngineBuildError("verify", f"the engine does not export {', '.join(wrong)}; it exports {', '.join(found)}")
+        raise BuildError("verify", f"the engine does not export {', '.join(wrong)}; it exports {', '.join(found)}")
 
 
 def imports_of(module: bytes) -> list[str]:
@@ -61,7 +61,7 @@ def exports_of(module: bytes) -> dict[str, str]:
 def _section(module: bytes, wanted: int) -> _Reader:
     """Return a reader of a section's content; one that a module leaves out reads as an empty list."""
     if module[:8] != b"\0asm\1\0\0\0":
-        raise EngineBuildError("verify", "this is not a core wasm module")
+        raise BuildError("verify", "this is not a core wasm module")
     reader = _Reader(module, 8)
     while reader.at < len(module):
         number = reader.byte()
@@ -76,7 +76,7 @@ def _damage_as_error() -> Iterator[None]:
     try:
         yield
     except (IndexError, UnicodeDecodeError) as error:
-        raise EngineBuildError("verify", "the wasm module is damaged") from error
+        raise BuildError("verify", "the wasm module is damaged") from error
 
 
 class _Reader:

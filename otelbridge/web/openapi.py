@@ -82,7 +82,7 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     for status in (*route.errors, *((400, 401, 403) if protected else ())):
         out["responses"][str(status)] = {"description": _STATUSES[status]} | problem
     parameters = [_path_parameter(part[1:-1]) for part in route.path.split("/") if part.startswith("{")] + [
-        _query_parameter(q) for q in route.query
+        _query_parameter(q) for q in route.query or ()
     ]
     if parameters:
         out["parameters"] = parameters

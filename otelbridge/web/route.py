@@ -78,6 +78,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table. `body` and `result` are the types of JSON bodies; what else goes in or out is in `text`.
 
     `plane`: which one answers. "data" needs the sandbox; everything else is the control plane's.
+    `query` None: whatever the query says, it is not for the server.
     """
 
     method: str
@@ -85,7 +86,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Callable[[Call], Awaitable[Reply]]
     summary: str
     text: str = ""
-    query: tuple[Parameter, ...] = ()
+    query: tuple[Parameter, ...] | None = ()
     body: Any = None
     result: Any = None
     media_type: str = "application/json"

@@ -16,6 +16,7 @@ from aiohttp import web
 from otelbridge.errors import SettingsError
 from otelbridge.settings import Settings
 from otelbridge.web.invoke import PREFIX, invoke
+from otelbridge.web.pages import PAGES
 from otelbridge.web.problem import Problem, bad_request, problem_of
 from otelbridge.web.reply import Reply
 from otelbridge.web.route import Call, Route, Router, checked_query
@@ -48,7 +49,7 @@ class Service:
     def __init__(self, *, bridge: Planes, routes: Sequence[Route] = ROUTES) -> None:
         self._bridge = bridge
         self._data = bridge.data
-        self._router = Router(routes)
+        self._router = Router((*routes, *PAGES))
         settings = bridge.settings
         self._expose = settings.expose_errors
         self._token = settings.auth.token.encode() if settings.auth.token is not None else None
@@ -135,8 +136,8 @@ class Service:
         if path.startswith(_API):
             self._authorize(request)
         route, params = self._router.find(request.method, path)
-        known = {parameter.name: parameter for parameter in route.query}
-        call = Call(request, self._bridge, params, checked_query(query, known))
+        checked = {} if route.query is None else checked_query(query, {parameter.name: parameter for parameter in route.query})
+        call = Call(request, self._bridge, params, checked)
         return await route.handler(call)
 
     def _authorize(self, request: web.BaseRequest) -> None:

@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 from engine.build import Built, build, cache_folder, install
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 ABI = """
 #include "prelude.h"
@@ -147,7 +147,7 @@ def test_install_puts_engine_and_licences_into_the_tree(tmp_path: Path) -> None:
 def test_failure_names_its_step(tmp_path: Path, shim: str, step: str, said: str) -> None:
     """A shim that does not compile, link or keep the ABI fails with the step's name and the cause, and leaves no engine."""
     cache = make_cache(tmp_path / "cache")
-    with pytest.raises(EngineBuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build(make_tree(tmp_path / "tree", shim=shim), cache=cache)
     assert caught.value.step == step
     assert said in str(caught.value)
@@ -156,7 +156,7 @@ def test_failure_names_its_step(tmp_path: Path, shim: str, step: str, said: str)
 
 def test_tree_without_a_shim_is_refused(tmp_path: Path) -> None:
     """A tree that lacks worker.c is told so before anything is fetched."""
-    with pytest.raises(EngineBuildError, match=r"worker\.c"):
+    with pytest.raises(BuildError, match=r"worker\.c"):
         build(tmp_path, cache=tmp_path / "cache")
 
 

@@ -44,11 +44,11 @@ def fetch_sdist(tmp_path: Path, sha256: str, *, index: Path, name: str = "ob-sou
     program = f"""
 import sys
 from pathlib import Path
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 from engine.fetch import fetch_sdist
 try:
     print(len(fetch_sdist({name!r}, "1.0", {sha256!r}, Path({str(tmp_path / "downloads")!r}))))
-except EngineBuildError as error:
+except BuildError as error:
     sys.exit(str(error))
 """
     env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}

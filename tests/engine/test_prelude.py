@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import patches, prelude
-from engine.errors import EngineBuildError
+from engine.errors import BuildError
 
 ROW: dict[str, Any] = {
     "package": "p",
@@ -50,19 +50,19 @@ def test_table_of_packages_is_read(tmp_path: Path) -> None:
 def test_wrong_table_is_refused(tmp_path: Path, text: str) -> None:
     """A table that is not a list of complete rows is refused at the step 'prelude'."""
     (tmp_path / "packages.json").write_text(text)
-    with pytest.raises(EngineBuildError, match="'prelude'"):
+    with pytest.raises(BuildError, match="'prelude'"):
         prelude.packages(tmp_path)
 
 
 def test_changed_file_of_a_package_is_refused() -> None:
     """A file whose hash is not the pinned one is refused at the step 'hash', with both hashes."""
-    with pytest.raises(EngineBuildError, match=f"'hash'.*{ROW['sha256']}"):
+    with pytest.raises(BuildError, match=f"'hash'.*{ROW['sha256']}"):
         prelude.check(prelude.Package(**ROW), {"dist/p.js": b"exports.a = 2;"})
 
 
 def test_missing_file_of_a_package_is_refused() -> None:
     """A file that the package does not hold is named."""
-    with pytest.raises(EngineBuildError, match=r"no file dist/p\.js"):
+    with pytest.raises(BuildError, match=r"no file dist/p\.js"):
         prelude.check(prelude.Package(**ROW), {"dist/q.js": b""})
 
 
@@ -76,7 +76,7 @@ def test_slots_become_symbols() -> None:
 
 def test_edit_of_the_source_that_has_no_place_is_refused() -> None:
     """Another version of QuickJS, in which an edit has no place, fails at the step 'patch' instead of building something else."""
-    with pytest.raises(EngineBuildError, match=r"'patch'.*quickjs\.c holds 0 times"):
+    with pytest.raises(BuildError, match=r"'patch'.*quickjs\.c holds 0 times"):
         patches.apply({"quickjs.c": b"int main;"})
 
 

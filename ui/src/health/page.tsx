@@ -1,0 +1,5 @@
+import { Head } from '../parts/parts';
+
+export function HealthPage() {
+  return <Head title="Health" />;
+}

@@ -1,0 +1,5 @@
+import { Head } from '../parts/parts';
+
+export function InvocationsPage() {
+  return <Head title="Invocations" />;
+}

@@ -1,0 +1,5 @@
+import { Head } from '../parts/parts';
+
+export function QueryPage() {
+  return <Head title="Query" />;
+}

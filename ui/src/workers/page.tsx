@@ -1,0 +1,5 @@
+import { Head } from '../parts/parts';
+
+export function WorkersPage() {
+  return <Head title="Workers" />;
+}
