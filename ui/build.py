@@ -123,7 +123,17 @@ def _make(work: Path, packages: Path, inputs: Mapping[str, bytes]) -> Path:
     names = ["--entry-names=[name]-[hash]", "--chunk-names=part-[hash]", "--asset-names=[name]-[hash]", "--public-path=/ui"]
     loaders = ["--loader:.svg=copy", "--loader:.wat=text"]
     _say("bundling the pages")
-    command = [*node, str(esbuild), "src/main.tsx", "src/icon.svg", *options, *names, *loaders, "--outdir=../made/files", "--metafile=../meta.json"]
+    command = [
+        *node,
+        str(esbuild),
+        "src/main.tsx",
+        "src/icon.svg",
+        *options,
+        *names,
+        *loaders,
+        "--outdir=../made/files",
+        "--metafile=../meta.json",
+    ]
     run("bundle", [*command, "--log-level=warning"], cwd=work / "ui", env=env)
     made = work / "made"
     meta = json.loads((work / "meta.json").read_bytes())
