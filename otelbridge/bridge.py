@@ -7,6 +7,7 @@ import contextlib
 import os
 from typing import Any
 
+from otelbridge.claim import claim
 from otelbridge.loader.loader import Loader
 from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.worker import Entrypoint, Worker
@@ -46,14 +47,15 @@ class Bridge:
     async def _start(self) -> None:
         """What is started last is stopped first: workers before those who read what they leave behind."""
         settings = self.settings
-        os.makedirs(settings.data_dir, exist_ok=True)
-        directory = settings.data_dir / "spool" / _SPOOL
+        self._stack.callback(os.close, claim(settings.data_dir))
         spool = settings.spool
-        writer = SpoolWriter(directory, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms)
+        writer = SpoolWriter(
+            settings.data_dir / "spool" / _SPOOL, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms
+        )
         self._stack.callback(writer.close)
         self.tail_stage = TailStage(spool=writer)
         self._stack.push_async_callback(self.tail_stage.aclose)
-        control = ControlPlane(settings=settings, spools={_SPOOL: directory}, notice=self.tail_stage.notice)
+        control = ControlPlane(settings=settings, notice=self.tail_stage.notice)
         self.control = await self._stack.enter_async_context(control)
         writer.subscribe(control.wake)
         self.data = await self._stack.enter_async_context(DataPlane(settings=settings, tail_stage=self.tail_stage))

@@ -7,6 +7,7 @@ BridgeError
 ├── WorkerError            what a worker threw, or what ended its invocation  500, 503, 504
 │   └── WorkerLoadError    the same while its code was loaded
 ├── QueryError             a query that can't be read, with its column        400
+├── ClaimError             another service has the data directory             exit 3
 ├── SpoolError             the spool can't be opened or written
 ├── StoreError             the log store can't be opened
 └── SandboxError           a fault of the sandbox itself, never of a guest
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "BridgeError",
+    "ClaimError",
     "QueryError",
     "SandboxError",
     "SettingsError",
@@ -115,6 +117,15 @@ class QueryError(BridgeError):
     def __init__(self, message: str, column: int | None = None) -> None:
         super().__init__(message)
         self.column = column
+
+
+class ClaimError(BridgeError):
+    """The data directory can't be used: another service has it, or it can't be written."""
+
+    status = 503
+    exit_code = 3
+    slug = "data-dir-in-use"
+    title = "The data directory is in use"
 
 
 class SpoolError(BridgeError):

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "otelbridge"
 # Floors of the rooms and wings of docs' table; a room may import what lies strictly below it, and its own wing.
 FLOORS = {
     "errors": 0.0,
+    "claim": 0.1,
     "model": 0.1,
     "settings": 0.1,
     "sandbox": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from otelbridge.loader.registry import Registry
 from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.otel import Environment, Exporter
 from otelbridge.settings import Settings
-from otelbridge.spool import SpoolReader
+from otelbridge.spool import SpoolReader, list_spools
 
 __all__ = ["ControlPlane"]
 
@@ -23,14 +23,17 @@ __all__ = ["ControlPlane"]
 class ControlPlane:
     """See the module's text. Use as `async with ControlPlane(...)`.
 
-    `spools`: the directories to read, by name; `notice`: takes a record of the bridge itself, normally into a spool.
+    It reads all spools of the data directory, also those that processes of an earlier start left behind. Whoever knows that
+    one has grown calls wake(), else they are looked into every `poll_seconds`. `notice`: takes a record of the bridge itself.
     """
 
-    def __init__(self, *, settings: Settings, spools: Mapping[str, Path], notice: Callable[..., None]) -> None:
+    def __init__(self, *, settings: Settings, notice: Callable[..., None], poll_seconds: float = 1.0) -> None:
         self.settings = settings
         self.store: Store | None = None
         self.live: LiveTail | None = None
-        self._spools = dict(spools)
+        self._spools: dict[str, Path] = {}
+        self._poll_seconds = poll_seconds
+        self._indexer: Indexer | None = None
         self._notice = notice
         self._wakes: list[Callable[[], None]] = []
         self._ready = False
@@ -50,6 +53,7 @@ class ControlPlane:
     async def _start(self) -> None:
         settings = self.settings
         self.registry = Registry(settings.data_dir / "registry")
+        self._spools = list_spools(settings.data_dir / "spool")
         if settings.store.enabled:
             await self._start_store()
         self.exporter = await self._stack.enter_async_context(
@@ -74,9 +78,10 @@ class ControlPlane:
             )
         )
         readers = {name: SpoolReader(directory, "store") for name, directory in self._spools.items()}
-        indexer = await self._stack.enter_async_context(Indexer(self.store, readers))
-        self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools))
-        self._wakes += [indexer.wake, self.live.wake]
+        poll = self._poll_seconds
+        self._indexer = await self._stack.enter_async_context(Indexer(self.store, readers, poll_seconds=poll))
+        self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools, poll_seconds=poll))
+        self._wakes += [self._indexer.wake, self.live.wake]
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
@@ -91,6 +96,18 @@ class ControlPlane:
         self._ready = False
         if self.live is not None:
             self._ending = asyncio.ensure_future(self.live.aclose())
+
+    async def add(self, name: str) -> None:
+        """Read a spool that a new process has begun. All who read it hold on to it before the first of them lets go."""
+        if name in self._spools:
+            return
+        directory = self._spools[name] = self.settings.data_dir / "spool" / name
+        if self._indexer is not None:
+            self._indexer.add(name, await asyncio.to_thread(SpoolReader, directory, "store"))
+        await self.exporter.add_spool(directory)
+        if self.live is not None:
+            await self.live.add(name, directory)
+        self.wake()
 
     def wake(self) -> None:
         """Something was appended to a spool. Callable from any thread, cheap when called often."""

@@ -9,6 +9,7 @@ from otelbridge.spool.drops import read_pending as pending_drops
 from otelbridge.spool.frame import Frame, Position
 from otelbridge.spool.reader import Backlog, SpoolReader, forget_consumer, registered_consumers
 from otelbridge.spool.shed import Tally
+from otelbridge.spool.watch import SpoolWatch, list_spools
 from otelbridge.spool.writer import SpoolWriter
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "Frame",
     "Position",
     "SpoolReader",
+    "SpoolWatch",
     "SpoolWriter",
     "Tally",
     "forget_consumer",
+    "list_spools",
     "pending_drops",
     "registered_consumers",
 ]
