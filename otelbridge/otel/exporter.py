@@ -66,6 +66,7 @@ class Exporter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = False
         self._teller: asyncio.Task[None] | None = None
+        self._resending = asyncio.Lock()
 
     # ----------------------------------------------------------------------------------------------------------- life
 
@@ -234,22 +235,25 @@ class Exporter:
 
     # ---------------------------------------------------------------------------------------------------- dead letters
 
-    def dead_letters(self) -> Iterator[dict[str, Any]]:
-        """What destinations refused for good: {time, destination, signal, error, records, workers, request}."""
-        for destination in self.destinations:
-            for signal in destination.endpoints:
-                yield from self._dead_letters(destination, signal).letters()
+    def dead_letters(self, destination: str | None = None) -> Iterator[dict[str, Any]]:
+        """What destinations refused for good, or one did, oldest first: {time, destination, signal, reason, error, records,
+        workers, request}. Reads files while it goes on."""
+        for one in self.destinations:
+            if destination in (None, one.name):
+                for signal in one.endpoints:
+                    yield from self._dead_letters(one, signal).letters()
 
-    async def resend(self, destination: str | None = None) -> dict[str, int]:
-        """Send dead letters again, to all destinations or one: {"delivered": records, "failed": records}."""
+    async def resend(self, destination: str | None = None, *, timeout: float | None = None) -> dict[str, int]:
+        """Send dead letters again, to all destinations or one: {"delivered", "failed", "left"}, in records. `left`: those it
+        did not come to within `timeout` seconds, because a destination is away. Failed ones are dead letters again."""
         out = {"delivered": 0, "failed": 0}
-        for (name, signal), lane in self.lanes.items():
-            if destination is None or name == destination:
-                letters = next(self._dead_letters(d, signal) for d in self.destinations if d.name == name)
-                delivered, failed = await lane.resend(letters)
-                out["delivered"] += delivered
-                out["failed"] += failed
-        return out
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout), self._resending:
+                for one in self.destinations:
+                    for signal in one.endpoints if destination in (None, one.name) else ():
+                        await self._accounted()[one.name, signal].resend(self._dead_letters(one, signal), out)
+        remaining = await asyncio.to_thread(lambda: sum(letter["records"] for letter in self.dead_letters(destination)))
+        return {**out, "left": max(remaining - out["failed"], 0)}
 
     # ---------------------------------------------------------------------------------------------- the bridge's own
 

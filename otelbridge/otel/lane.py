@@ -277,9 +277,9 @@ class Lane:
                     if lost and worker_id != BRIDGE:  # a lost record about lost records must not make another one
                         self._on_loss(worker_id, lost, fate.reason)
 
-    async def resend(self, letters: DeadLetters) -> tuple[int, int]:
-        """Send dead letters again: records that were delivered now, and that were not. The ledger follows."""
-        return await resend(letters, self.sender, self.ledger, self._progress.commit)
+    async def resend(self, letters: DeadLetters, out: dict[str, int]) -> None:
+        """See resend()."""
+        await resend(letters, self.sender, self.ledger, self._progress.commit, out)
 
     async def _housekeeping(self) -> None:
         now = time.monotonic()

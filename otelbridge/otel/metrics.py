@@ -11,12 +11,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 from otelbridge.otel.aggregate import INSTRUMENTS, Labels, Series
 from otelbridge.otel.measures import Measure
 from otelbridge.otel.points import Exemplar, Exponential, Histogram, Sum
-from otelbridge.otel.request import Request
+from otelbridge.otel.request import METRICS_OWNER, Request
 from otelbridge.otel.values import put_all
 
-__all__ = ["METRICS_OWNER", "add_measures", "add_series", "prometheus"]
-
-METRICS_OWNER = "*"  # stands for a worker id in the ledger: metrics are of all workers
+__all__ = ["add_measures", "add_series", "prometheus"]
 
 _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 _DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA

@@ -18,12 +18,14 @@ import msgspec
 
 from otelbridge.model.part import Part, decode
 from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
+from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import MetricsOptions
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.measures import Measure
-from otelbridge.otel.metrics import METRICS_OWNER, add_measures, add_series
-from otelbridge.otel.request import Request
+from otelbridge.otel.metrics import add_measures, add_series
+from otelbridge.otel.request import METRICS_OWNER, Request
+from otelbridge.otel.resend import resend
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Fate, Sender
 from otelbridge.spool import Frame, Position, SpoolReader
@@ -48,6 +50,7 @@ class MetricsTarget:
         self.ledger = Ledger()
         self.before: Series = {}  # what was delivered, for differences
         self.before_ns = 0
+        self.changed: Callable[[], None] = lambda: None  # the ledger has to be noted
 
     def lag_s(self) -> float:
         return 0.0
@@ -64,6 +67,10 @@ class MetricsTarget:
         for fate in fates:
             self.ledger.settle(METRICS_OWNER, fate.reason, sum(fate.counts.values()))
         return True
+
+    async def resend(self, letters: DeadLetters, out: dict[str, int]) -> None:
+        """See resend(). The ledger is noted with the next round."""
+        await resend(letters, self.sender, self.ledger, self.changed, out)
 
 
 class MetricsLane:
@@ -98,6 +105,8 @@ class MetricsLane:
         self._dirty = False
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
+        for target in targets:
+            target.changed = self._changed
 
     # ----------------------------------------------------------------------------------------------------------- life
 
@@ -162,6 +171,9 @@ class MetricsLane:
                             await asyncio.sleep(0)
                         self._take(frame)
                         self._positions[name] = frame.position
+
+    def _changed(self) -> None:
+        self._dirty = True
 
     def _take(self, frame: Frame) -> None:
         try:

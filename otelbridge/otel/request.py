@@ -20,9 +20,10 @@ from otelbridge.otel.mapping import LogRow, SpanRow, common_attributes, notice_r
 from otelbridge.otel.resource import SCOPE, VERSION, Resources
 from otelbridge.otel.values import clean_text, put, put_all
 
-__all__ = ["BRIDGE", "MESSAGES", "Request", "restore"]
+__all__ = ["BRIDGE", "MESSAGES", "METRICS_OWNER", "Request", "restore"]
 
 BRIDGE = ""  # stands for a worker id: the bridge's own records
+METRICS_OWNER = "*"  # stands for a worker id: metrics are of all workers
 MESSAGES: dict[Signal, Any] = {"logs": ExportLogsServiceRequest, "spans": ExportTraceServiceRequest, "metrics": ExportMetricsServiceRequest}
 _GROUPS: dict[Signal, tuple[str, str, str]] = {
     "logs": ("resource_logs", "scope_logs", "log_records"),
@@ -33,7 +34,7 @@ _REMOTE_KNOWN, _REMOTE = 0x100, 0x200  # span flags: whether the parent is remot
 
 
 class Request:
-    """One OTLP request. `counts`: records by worker id, BRIDGE for the bridge's own."""
+    """One OTLP request. `counts`: records by worker id, BRIDGE for the bridge's own; of metrics, data points."""
 
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
@@ -152,11 +153,20 @@ class Request:
         """Bytes as protobuf."""
         return int(self.message.ByteSize())
 
+    @property
+    def divisible(self) -> bool:
+        """Whether split() makes it smaller. A metric stays whole."""
+        return self.records > 1 and (self.signal != "metrics" or self._items() > 1)
+
+    def _items(self) -> int:
+        groups, scopes, records = _GROUPS[self.signal]
+        return sum(len(getattr(scope, records)) for group in getattr(self.message, groups) for scope in getattr(group, scopes))
+
     def split(self) -> tuple[Request, Request]:
         """Two requests with half of the records each, in order."""
         halves = Request(self.signal), Request(self.signal)
         groups, scopes, records = _GROUPS[self.signal]
-        left = (self.records + 1) // 2
+        left = (self._items() + 1) // 2
         for group, worker_id in zip(getattr(self.message, groups), self._workers, strict=True):
             for scope in getattr(group, scopes):
                 all_records = getattr(scope, records)
@@ -164,7 +174,7 @@ class Request:
                     if some:
                         target = half._group(group.resource.SerializeToString(), worker_id)
                         target.extend(some)
-                        half._added(worker_id, len(some))
+                        half._added(worker_id, _weight(self.signal, some))
                 left = max(left - len(all_records), 0)
         return halves
 
@@ -175,11 +185,19 @@ def restore(signal: Signal, message: Any) -> Request:
     request.message = message
     groups, scopes, records = _GROUPS[signal]
     for group in getattr(message, groups):
-        worker_id = next((a.value.string_value for a in group.resource.attributes if a.key == "workerId"), BRIDGE)
+        owner = METRICS_OWNER if signal == "metrics" else BRIDGE
+        worker_id = next((a.value.string_value for a in group.resource.attributes if a.key == "workerId"), owner)
         request._workers.append(worker_id)
         for scope in getattr(group, scopes):
-            request._added(worker_id, len(getattr(scope, records)))
+            request._added(worker_id, _weight(signal, getattr(scope, records)))
     return request
+
+
+def _weight(signal: Signal, records: Any) -> int:
+    """How many records these are; of metrics, how many data points."""
+    if signal != "metrics":
+        return len(records)
+    return sum(len(getattr(metric, metric.WhichOneof("data")).data_points) for metric in records)
 
 
 def _time(time_ns: int) -> int:

@@ -71,7 +71,7 @@ class Sender:
         order of its records: `settled` gets the fates of the next ones. Only cancellation leaves some open."""
         if not request.records:
             return None
-        if request.records > 1 and request.size() > self._max_bytes:
+        if request.divisible and request.size() > self._max_bytes:
             return await self._halves(request, settled)
         since: float | None = None  # when it was first answered with what may never work
         while True:
@@ -79,7 +79,7 @@ class Sender:
             if isinstance(verdict, Accepted):
                 return settled(self._accepted(request, verdict))
             if isinstance(verdict, Refused):
-                if request.records > 1:
+                if request.divisible:
                     return await self._halves(request, settled)
                 return settled([await self._set_aside(request, verdict.error, REJECTED)])
             since = (self._clock() if since is None else since) if verdict.bounded else None

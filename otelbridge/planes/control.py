@@ -128,6 +128,11 @@ class ControlPlane:
         """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
         return self.exporter.exports()
 
+    async def ledger(self) -> dict[str, Any]:
+        """exports(), with everything counted that is in the spools by now."""
+        await self.exporter.count()
+        return self.exporter.exports()
+
     def metrics_text(self) -> str:
         """Metrics of the bridge as Prometheus text."""
         return self.exporter.metrics_text()

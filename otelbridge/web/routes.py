@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from otelbridge.logs import InvocationPage, LogPage, QueryRequest
 from otelbridge.logs.expert import SqlResult
-from otelbridge.web import health, openapi, run, telemetry, workers
+from otelbridge.web import exports, health, openapi, run, telemetry, workers
 from otelbridge.web.code import CodeBody
 from otelbridge.web.route import Route
 
@@ -126,7 +126,27 @@ ROUTES: Final[tuple[Route, ...]] = (
         media_type="text/event-stream",
         errors=(400, 503),
     ),
-    Route(method="GET", path="/v1/exports", handler=telemetry.get_exports, summary="Show the loss ledger", result=dict[str, Any]),
+    Route(method="GET", path="/v1/exports", handler=exports.get_exports, summary="Show the loss ledger", result=dict[str, Any]),
+    Route(
+        method="GET",
+        path="/v1/exports/dead-letters",
+        handler=exports.get_dead_letters,
+        summary="List what destinations refused for good",
+        text="Oldest first, each with the reason and the whole request as OTLP/JSON.",
+        query=exports.LETTERS,
+        result=exports.LettersBody,
+        errors=(400, 404),
+    ),
+    Route(
+        method="POST",
+        path="/v1/exports/resend",
+        handler=exports.resend,
+        summary="Send dead letters again",
+        text="What is refused again is a dead letter again.",
+        query=exports.RESEND,
+        result=exports.ResendBody,
+        errors=(400, 404),
+    ),
     Route(method="GET", path="/healthz", handler=health.get_health, summary="Tell that the process lives", result=health.StatusBody),
     Route(
         method="GET", path="/readyz", handler=health.get_ready, summary="Tell whether it can serve", result=health.StatusBody, errors=(503,)

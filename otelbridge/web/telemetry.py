@@ -22,7 +22,6 @@ __all__ = [
     "KeysBody",
     "SqlBody",
     "ValuesBody",
-    "get_exports",
     "get_invocation",
     "get_invocations",
     "get_keys",
@@ -139,11 +138,6 @@ async def live_tail(call: Call) -> Reply:
         return await stream(call.request, 200, headers, aiter(subscription))
     finally:
         await subscription.aclose()
-
-
-async def get_exports(call: Call) -> Reply:
-    """The loss ledger: emitted = delivered + queued + rejected + dropped, for each destination, worker and signal."""
-    return json_reply(call.control.exports())
 
 
 async def _question(call: Call, kind: type[T]) -> T:

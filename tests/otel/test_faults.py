@@ -142,16 +142,51 @@ async def test_dead_letters_can_be_sent_again(collector: FakeCollector, writer: 
         assert await exporter.drain(20)
         assert exporter.exports()["total"]["logs"] == line(3, 1, rejected=2)
         collector.poison = lambda record: record.body == "poison 2"
-        assert await exporter.resend() == {"delivered": 1, "failed": 1}
+        assert await exporter.resend() == {"delivered": 1, "failed": 1, "left": 0}
         assert exporter.exports()["total"]["logs"] == line(3, 2, rejected=1)
         assert [letter["records"] for letter in exporter.dead_letters()] == [1]
     collector.poison = None
     async with exporting(collector.url, **ONLY_LOGS) as exporter:
-        assert await exporter.resend("otlp") == {"delivered": 1, "failed": 0}
+        assert await exporter.resend("otlp") == {"delivered": 1, "failed": 0, "left": 0}
         assert exporter.exports()["workers"] == [{"workerId": "demo", "logs": line(3, 3), "spans": line()}]
         assert list(exporter.dead_letters()) == []
-        assert await exporter.resend() == {"delivered": 0, "failed": 0}
+        assert await exporter.resend() == {"delivered": 0, "failed": 0, "left": 0}
     assert sorted(collector.bodies()) == ["fine", "poison 1", "poison 2"]
+
+
+async def test_dead_letters_wait_for_a_destination_that_is_away(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
+) -> None:
+    """resend() gives up after its time and says what is left; nothing of it is lost, and nothing delivered is sent again."""
+    collector.always = Status(400)
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        append(writer, new_part("a"), new_part("b"), new_part("c"))
+        assert await exporter.drain(20)
+        collector.faults, collector.always = [None], Status(503)
+        assert await exporter.resend(timeout=0.3) == {"delivered": 1, "failed": 0, "left": 2}
+        assert exporter.exports()["total"]["logs"] == line(3, 1, rejected=2)
+        collector.always = None
+        assert await exporter.resend() == {"delivered": 2, "failed": 0, "left": 0}
+        assert exporter.exports()["total"]["logs"] == line(3, 3)
+    assert sorted(collector.bodies()) == ["a", "b", "c"]
+
+
+async def test_refused_metrics_are_dead_letters_too(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """Metrics that are refused are counted by data point, kept metric by metric, and can be sent again."""
+    collector.always = Status(400)
+    variables = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_LOGS_EXPORTER": "none", **ONLY_LOGS}
+    async with exporting(collector.url, **variables) as exporter:
+        append(writer, *(new_part(outcome=outcome) for outcome in ("ok", "exception", "exceededCpu")))
+        assert await exporter.drain(20)
+        (destination,) = exporter.exports()["destinations"]
+        refused = destination["signals"]["metrics"]["rejected"]
+        assert destination["signals"]["metrics"] == line(refused, rejected=refused)
+        letters = list(exporter.dead_letters())
+        assert sum(letter["records"] for letter in letters) == refused > len(letters) > 5
+        collector.always = None
+        assert await exporter.resend() == {"delivered": refused, "failed": 0, "left": 0}
+        assert exporter.exports()["destinations"][0]["signals"]["metrics"] == line(refused, refused)
+    assert "http.server.request.duration" in {record.proto.name for record in collector.metrics}
 
 
 async def test_status_500_is_retried_for_a_bounded_time(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
@@ -162,7 +197,7 @@ async def test_status_500_is_retried_for_a_bounded_time(collector: FakeCollector
         assert await exporter.drain(20)
         assert exporter.exports()["total"]["logs"] == line(2, retries_exhausted=2)
         collector.always = None
-        assert await exporter.resend() == {"delivered": 2, "failed": 0}
+        assert await exporter.resend() == {"delivered": 2, "failed": 0, "left": 0}
         assert exporter.exports()["total"]["logs"] == line(2, 2)
     assert collector.bodies() == ["a", "b"]
 
@@ -305,7 +340,7 @@ async def test_a_torn_dead_letter_is_skipped(collector: FakeCollector, writer: S
         path.write_bytes(path.read_bytes() + json.dumps({"time": "x"}).encode()[:-3])
         assert len(list(exporter.dead_letters())) == 1
         collector.always = None
-        assert await exporter.resend() == {"delivered": 1, "failed": 0}
+        assert await exporter.resend() == {"delivered": 1, "failed": 0, "left": 0}
 
 
 async def test_dead_letters_are_bounded(collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter) -> None:
