@@ -42,7 +42,7 @@ DOORS = {
     "google.protobuf": {"otel"},
     "grpc": {"otel"},
     "google.rpc": {"otel"},
-    "yarl": {"loader"},
+    "yarl": {"loader", "web"},
     "sqlite3": {"logs"},
     "aiohttp": {"loader", "otel", "web"},
     "aiohttp.web": {"web"},

@@ -44,8 +44,7 @@ def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> N
     SIGTERM or Ctrl-C stops it: requests that run may end, telemetry is flushed. SIGHUP starts it anew with the settings
     as they are then; meanwhile connections wait. Settings without a flag: docs/settings.md.
     """
-    from otelbridge.settings import Settings
-    from otelbridge.web.service import check_exposure
+    from otelbridge.settings import Settings, check_exposure
 
     flags = {"data_dir": given.pop("data_dir")} | {f"server.{name}": value for name, value in given.items()}
 

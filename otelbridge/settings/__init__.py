@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otelbridge.settings.reading import Entry, Settings, entries
+from otelbridge.settings.reading import Entry, Settings, check_exposure, entries
 from otelbridge.settings.sections import (
     AuthSettings,
     Destination,
@@ -35,5 +35,6 @@ __all__ = [
     "SpoolSettings",
     "StoreSettings",
     "TracesSettings",
+    "check_exposure",
     "entries",
 ]

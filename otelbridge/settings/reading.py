@@ -19,7 +19,7 @@ from otelbridge.errors import SettingsError
 from otelbridge.settings import sections
 from otelbridge.settings.sections import Section, Tree
 
-__all__ = ["Entry", "Settings", "entries"]
+__all__ = ["Entry", "Settings", "check_exposure", "entries"]
 
 PREFIX: Final = "OTELBRIDGE_"
 # Not settings of the service: which file to read, and where the client commands go.
@@ -107,8 +107,7 @@ class Settings:
                 values[f"limits.{name}"] = min(values[f"limits.{name}"], values[f"limits_max.{name}"])
         if self.file is not None:
             _anchor(values, self.sources, self.file.parent)
-        for name in Tree.__struct_fields__:
-            setattr(self, name, _build(_hints(Tree)[name], name, values))
+        self._set(values)
         self._check_together()
 
     @property
@@ -126,13 +125,30 @@ class Settings:
         """`sandbox.cache_dir`, decided: in the data directory unless it is set."""
         return self.sandbox.cache_dir or self.data_dir / "cache"
 
+    def dump(self) -> bytes:
+        """All values, for another process to restore(). They hold secrets: not for a command line."""
+        values = {key: _value_of(self, key) for key in entries()}
+        return msgspec.json.encode({"values": values, "sources": self.sources}, enc_hook=str)
+
+    @classmethod
+    def restore(cls, dumped: bytes) -> Settings:
+        """The settings that dump() was called on, whatever files and environment say by now."""
+        stored = msgspec.json.decode(dumped)
+        settings = cls.__new__(cls)
+        settings.file = None
+        settings.sources = stored["sources"]
+        known = entries()
+        settings._set({key: msgspec.convert(value, known[key].type, dec_hook=_path) for key, value in stored["values"].items()})
+        return settings
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name in Tree.__struct_fields__:
+            setattr(self, name, _build(_hints(Tree)[name], name, values))
+
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Key, value as text with secrets masked, and source of every setting."""
         for key, entry in entries().items():
-            value: Any = self
-            for name in key.split("."):
-                value = getattr(value, name)
-            yield key, _shown(value, entry), self.sources[key]
+            yield key, _shown(_value_of(self, key), entry), self.sources[key]
 
     def _check_together(self) -> None:
         for name in sections.LimitSettings.__struct_fields__:
@@ -146,6 +162,15 @@ class Settings:
         for name in names:
             if names.count(name) > 1:
                 raise SettingsError(f"export.destinations ({self.sources['export.destinations']}): two destinations are called {name!r}.")
+
+
+def check_exposure(settings: Settings, *, insecure: bool) -> None:
+    """Refuse, with a SettingsError, an address that others can reach while there is no token."""
+    if not settings.loopback and settings.auth.token is None and not insecure:
+        raise SettingsError(
+            f"server.host is {settings.server.host} ({settings.sources['server.host']}), which others can reach, and auth.token is not set."
+            " Set OTELBRIDGE_AUTH_TOKEN, listen on 127.0.0.1, or say --insecure."
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -254,6 +279,13 @@ def _path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str | Path) and str(value):
         return Path(value)
     raise msgspec.ValidationError(f"Expected a path, got {value!r}")
+
+
+def _value_of(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
 
 
 def _anchor(values: dict[str, Any], sources: Mapping[str, str], directory: Path) -> None:

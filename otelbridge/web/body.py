@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 
 from otelbridge.web.problem import Problem, bad_request
 
-__all__ = ["read_body"]
+__all__ = ["body_chunks", "read_body"]
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes | None:
     """The body as it came (content encodings are left alone), None when the request has none. Problem 413, 417 or 400."""
     if not request.body_exists:
         return None
+    chunks = [chunk async for chunk in body_chunks(request, limit)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def body_chunks(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
+    """The body in the pieces that come. Problem 413, 417 or 400."""
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)
@@ -24,17 +32,15 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes | None:
             raise Problem(417, "expectation-failed", "Expectation failed", "Only `Expect: 100-continue` is understood.")
         if request.version >= (1, 1) and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    chunks = []
     size = 0
     try:
         async for chunk in request.content.iter_any():
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
-            chunks.append(chunk)
+            yield chunk
     except (web.RequestPayloadError, HTTPException) as e:
         raise bad_request("The request body is not valid HTTP.") from e
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(limit: int) -> Problem:

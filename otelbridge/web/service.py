@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -13,8 +14,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from otelbridge.errors import SettingsError
-from otelbridge.settings import Settings
+from otelbridge.processes.vitals import Row, Vitals
+from otelbridge.web.accept import Acceptor
+from otelbridge.web.code import CODE_BYTES
 from otelbridge.web.invoke import PREFIX, invoke
 from otelbridge.web.pages import PAGES
 from otelbridge.web.problem import Problem, bad_request, problem_of
@@ -23,9 +25,10 @@ from otelbridge.web.route import Call, Route, Router, checked_query
 from otelbridge.web.routes import ROUTES
 
 if TYPE_CHECKING:
+    from otelbridge.web.remote import Remote
     from otelbridge.web.route import Planes
 
-__all__ = ["Service", "check_exposure"]
+__all__ = ["Service"]
 
 _log = logging.getLogger("otelbridge.web")
 
@@ -34,21 +37,18 @@ _API: Final = "/v1/"
 _LINGER_SECONDS: Final = 2.0
 
 
-def check_exposure(settings: Settings, *, insecure: bool) -> None:
-    """Refuse, with a SettingsError, an address that others can reach while there is no token."""
-    if not settings.loopback and settings.auth.token is None and not insecure:
-        raise SettingsError(
-            f"server.host is {settings.server.host} ({settings.sources['server.host']}), which others can reach, and auth.token is not set."
-            " Set OTELBRIDGE_AUTH_TOKEN, listen on 127.0.0.1, or say --insecure."
-        )
-
-
 class Service:
-    """HTTP over a started bridge; the bridge stays its owner's. `async with Service(bridge=bridge) as service`, then listen()."""
+    """HTTP over a started bridge; the bridge stays its owner's. `async with Service(bridge=bridge) as service`, then listen().
 
-    def __init__(self, *, bridge: Planes, routes: Sequence[Route] = ROUTES) -> None:
+    Of a service in several processes: `remote` answers what needs the control plane, where the bridge has none. `trusted`:
+    who can reach this service has been let in already, as with the hub, which only loaders reach.
+    """
+
+    def __init__(self, *, bridge: Planes, routes: Sequence[Route] = ROUTES, remote: Remote | None = None, trusted: bool = False) -> None:
         self._bridge = bridge
         self._data = bridge.data
+        self._remote = remote
+        self._trusted = trusted
         self._router = Router((*routes, *PAGES))
         settings = bridge.settings
         self._expose = settings.expose_errors
@@ -58,7 +58,7 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | Acceptor] = []
         # A client that leaves must end its invocation: the handler is cancelled.
         self._server = _Server(
             self.handle, access_log=None, handler_cancellation=True, auto_decompress=False, lingering_time=_LINGER_SECONDS
@@ -84,15 +84,33 @@ class Service:
         address = listener.sockets[0].getsockname()
         return f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
 
-    async def aclose(self) -> None:
-        """Stop: no new connections, live tails end, requests that run may end within server.drain_seconds."""
+    async def listen_unix(self, sock: socket.socket) -> None:
+        """Listen on a bound Unix socket."""
+        self._listeners.append(await asyncio.get_running_loop().create_unix_server(self._server, sock=sock, backlog=1024))
+
+    def share(self, sock: socket.socket, vitals: Vitals, row: Row) -> None:
+        """Take connections off a listening socket that other processes have too."""
+        self._server.row = row
+        self._listeners.append(Acceptor(sock, self._server, vitals=vitals, row=row))
+
+    async def aclose(self, seconds: float | None = None, *, linger_seconds: float = 0.0) -> None:
+        """Stop: no new connections, live tails end, requests that run may end within `seconds`, by default server.drain_seconds.
+
+        `linger_seconds`: how long connections may still bring a request, when another process has taken over: the answer
+        says `connection: close`. Closed at once they could cross with a request, which their client would see fail.
+        """
         if self._draining:
             return
         self._draining = True
         for listener in self._listeners:
             listener.close()
         self._bridge.stopping()
-        limit = self._bridge.settings.server.drain_seconds
+        limit = self._bridge.settings.server.drain_seconds if seconds is None else seconds
+        linger = min(linger_seconds, limit)
+        if linger and not self._server.empty.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(linger):
+                    await self._server.empty.wait()
         # Idle connections end at once; the others with their answer, which says `connection: close`.
         self._server.pre_shutdown()
         try:
@@ -133,12 +151,22 @@ class Service:
             if target.startswith(PREFIX) and self._data is not None:
                 return await invoke(self._data, request, target)
         path, _, query = target.partition("?")
-        if path.startswith(_API):
+        if path.startswith(_API) and not self._trusted:
             self._authorize(request)
+        if self._remote is not None and not self._is_local(request.method, path):
+            limit = max(self._bridge.settings.server.max_body_bytes, CODE_BYTES)
+            return await self._remote.forward(request, target, limit)
         route, params = self._router.find(request.method, path)
         checked = {} if route.query is None else checked_query(query, {parameter.name: parameter for parameter in route.query})
         call = Call(request, self._bridge, params, checked)
         return await route.handler(call)
+
+    def _is_local(self, method: str, path: str) -> bool:
+        """Whether the data plane of this process answers; what is not there at all, the hub has to say."""
+        try:
+            return self._router.find(method, path)[0].plane == "data"
+        except Problem:
+            return False
 
     def _authorize(self, request: web.BaseRequest) -> None:
         """Who may use /v1: whoever has the token; without one, programs of this machine, but no web page they show."""
@@ -153,12 +181,12 @@ class Service:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             raise Problem(403, "cross-origin", "Forbidden", "Web pages of another origin may not use this API.")
-        if self._local_only and not _is_local(host):
+        if self._local_only and not _is_local_name(host):
             # A name that was made to point to 127.0.0.1 (DNS rebinding) would make a foreign page same-origin.
             raise Problem(403, "cross-origin", "Forbidden", "Without auth.token, this API answers to localhost and IP addresses only.")
 
 
-def _is_local(host: str) -> bool:
+def _is_local_name(host: str) -> bool:
     name = urlsplit(f"//{host}").hostname if host else ""
     if not name or name == "localhost" or name.endswith(".localhost"):
         return True
@@ -184,9 +212,27 @@ class _Server(web.Server):
     def __init__(self, handler: Any, *, handler_cancellation: bool, **options: Any) -> None:
         super().__init__(handler, handler_cancellation=handler_cancellation)
         self._options = options
+        self.row: Row | None = None  # where connections are counted, when other processes want to know
+        self.empty = asyncio.Event()  # there is no connection
+        self.empty.set()
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._options)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """One more."""
+        super().connection_made(handler, transport)
+        self.empty.clear()
+        if self.row is not None:
+            self.row.connections = len(self._connections)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """One less."""
+        super().connection_lost(handler, exc)
+        if not self._connections:
+            self.empty.set()
+        if self.row is not None:
+            self.row.connections = len(self._connections)
 
 
 class _Connection(web.RequestHandler):

@@ -9,7 +9,7 @@ import pytest
 
 from otelbridge import Settings
 from otelbridge.errors import SettingsError
-from otelbridge.web.service import check_exposure
+from otelbridge.settings import check_exposure
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic s3cret", "Bearer s3cret2", "bearer\xe4"])
