@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from otelbridge.claim import claim
@@ -14,6 +15,7 @@ from otelbridge.loader.worker import Entrypoint, Worker
 from otelbridge.logs import LiveTail, Store
 from otelbridge.model.code import WorkerCode
 from otelbridge.model.http import Request
+from otelbridge.model.part import Part
 from otelbridge.planes.control import ControlPlane
 from otelbridge.planes.data import DataPlane, RunResult
 from otelbridge.sessions import LogSession
@@ -110,9 +112,20 @@ class Bridge:
         """A session that keeps the logs of the calls made through it."""
         return await self.data.log_session(entrypoint)
 
-    async def run(self, code: WorkerCode, request: Request, *, worker_id: str | None = None, timeout: float = 1.0) -> RunResult:
-        """Run code once and give back its response and logs. What the worker throws is in the result, not raised."""
-        return await self.data.run(code, request, worker_id=worker_id, timeout=timeout)
+    async def run(
+        self,
+        code: WorkerCode,
+        request: Request,
+        *,
+        worker_id: str | None = None,
+        timeout: float = 1.0,
+        listener: Callable[[Part], None] | None = None,
+    ) -> RunResult:
+        """Run code once and give back its response and logs. What the worker throws is in the result, not raised.
+
+        `listener`: see LogSession.
+        """
+        return await self.data.run(code, request, worker_id=worker_id, timeout=timeout, listener=listener)
 
     # ---------------------------------------------------------------------------------------------- looking
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from otelbridge.loader.recorder import Recorder
 from otelbridge.loader.worker import Entrypoint
 from otelbridge.model.http import Request, Response
-from otelbridge.model.part import End, entries
+from otelbridge.model.part import End, Part, entries
 from otelbridge.model.trace import TraceException, TraceItem, TraceLog
 
 __all__ = ["LogSession", "SessionLogs"]
@@ -25,13 +26,19 @@ class SessionLogs(msgspec.Struct, frozen=True):
     state: str
     item: TraceItem | None = None
     end: End | None = None
+    invocation_id: str | None = None
+    trace_id: str | None = None
 
 
 class LogSession:
-    """The logs of calls made through it. One call at a time; the next call begins anew."""
+    """The logs of calls made through it. One call at a time; the next call begins anew.
 
-    def __init__(self, entrypoint: Entrypoint) -> None:
+    `listener` is told each part of the invocation while it runs, on the event loop; it must not raise.
+    """
+
+    def __init__(self, entrypoint: Entrypoint, *, listener: Callable[[Part], None] | None = None) -> None:
         self._entrypoint = entrypoint
+        self._listener = listener
         self._recorder: Recorder | None = None
         self._item: TraceItem | None = None
         self._ended = asyncio.Event()
@@ -60,12 +67,13 @@ class LogSession:
                     members = {"timestamp": entry.time_ns // 1_000_000, "name": entry.name, "message": entry.message}
                     exceptions.append(members | ({"stack": entry.stack} if entry.stack is not None else {}))
         if self._item is None or recorder is not self._recorder:
-            return SessionLogs(logs, exceptions, "partial")
-        return SessionLogs(logs, exceptions, "complete", self._item, recorder.parts[-1].end)
+            return SessionLogs(logs, exceptions, "partial", None, None, recorder.invocation_id, recorder.trace_id)
+        return SessionLogs(logs, exceptions, "complete", self._item, recorder.parts[-1].end, recorder.invocation_id, recorder.trace_id)
 
     def _watch(self, recorder: Recorder, item: TraceItem | None) -> None:
         if item is None:
             self._recorder = recorder
+            recorder.listener = self._listener
         elif recorder is self._recorder:  # and not an earlier call that ends only now
             self._item = item
             self._ended.set()

@@ -21,11 +21,11 @@ __all__ = ["Recorder", "pack_exception"]
 class Recorder:
     """Makes the parts of one invocation and hands each to `write` (the spool) as it comes.
 
-    `keep`: also keep them in memory, for tails and log sessions.
+    `keep`: also keep them in memory, for tails and log sessions; `listener` hears of each of these as it comes.
     """
 
     __slots__ = (
-        "_floor_ns", "_sequence", "_write", "entrypoint", "event", "invocation_id", "keep", "number", "parent_span_id",
+        "_floor_ns", "_sequence", "_write", "entrypoint", "event", "invocation_id", "keep", "listener", "number", "parent_span_id",
         "parts", "raw_event", "span_id", "start_ns", "trace_flags", "trace_id", "worker",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Recorder:
         self.start_ns = time.time_ns()
         self.keep = keep
         self.parts: list[Part] = []
+        self.listener: Callable[[Part], None] | None = None
         self.number = 0
         self._write = write
         self._sequence = 0
@@ -92,6 +93,8 @@ class Recorder:
             self._write(part)
         if self.keep:
             self.parts.append(part)
+            if self.listener is not None:
+                self.listener(part)
 
 
 def pack_exception(name: str, message: str, stack: str | None) -> bytes:

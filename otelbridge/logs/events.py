@@ -14,7 +14,7 @@ from otelbridge.model.part import Part, SpoolItem, decode
 from otelbridge.model.record import Record, records
 from otelbridge.spool import Frame, Position
 
-__all__ = ["Decoder", "EventBatch", "Places", "batches_of", "gap", "ping", "read_places", "select"]
+__all__ = ["Decoder", "EventBatch", "Places", "batches_of", "event_of", "gap", "ping", "read_places", "select"]
 
 _MAX_RUNNING_BYTES = 16 << 20
 
@@ -100,7 +100,7 @@ class Decoder:
             item = decode(frame.payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        events = [Event(record, _event(record)) for record in records(item)]
+        events = [Event(record, event_of(record)) for record in records(item)]
         earlier: list[Event] = []
         if isinstance(item, Part):
             if item.end is None:
@@ -108,6 +108,11 @@ class Decoder:
             elif item.number:
                 earlier = self._forget(item.invocation_id)
         return EventBatch(item, events, earlier, _id(before), _id(behind)) if events else None
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What is kept of invocations that still run."""
+        return self._bytes
 
     def _remember(self, invocation_id: str, events: list[Event]) -> None:
         self._running.setdefault(invocation_id, []).extend(events)
@@ -139,6 +144,7 @@ def select(batches: Sequence[EventBatch], wanted: TailFilter) -> tuple[bytes, in
     return b"".join([data for data, _ in found]), sum(count for _, count in found)
 
 
-def _event(record: Record) -> bytes:
+def event_of(record: Record) -> bytes:
+    """A record as an event that lacks its last line: the id, or an empty one."""
     name = b"log" if record.kind == "bridge" else record.kind.encode()
     return b"event: %s\ndata: %s\n" % (name, _encode(record))

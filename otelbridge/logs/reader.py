@@ -52,7 +52,7 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=64,
+        cached_statements=128,
         timeout=10.0,
     )
     if readonly:

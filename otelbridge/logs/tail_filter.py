@@ -21,6 +21,7 @@ __all__ = ["TailFilter", "tail_filter"]
 _STATUSES = ("ok", "error", "canceled")
 _CANCELED = ("canceled", "responseStreamDisconnected")
 _MAX_VALUES = 100
+_PARAMETERS = ("worker", "level", "search", "method", "status", "header", "ip", "invocation", "sampling-rate")
 
 
 class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +34,17 @@ class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
     statuses: tuple[str, ...] = ()  # ok, error, canceled, 404, 5xx
     headers: tuple[tuple[str, str | None], ...] = ()  # lower-case name, and a piece of the value
     ips: tuple[str, ...] = ()
+    invocations: tuple[str, ...] = ()
     sampling_rate: float = 1.0
 
     def wants_item(self, item: SpoolItem) -> bool:
         """Whether records of this item can be wanted at all, its status aside."""
         if not isinstance(item, Part):
-            asks = self.methods or self.headers or self.ips or self.statuses
+            asks = self.methods or self.headers or self.ips or self.statuses or self.invocations
             return not asks and self._wants_worker(item.worker_id or "")
         if not self._wants_worker(item.worker.worker_id) or not self._is_sampled(item.invocation_id):
+            return False
+        if self.invocations and item.invocation_id not in self.invocations:
             return False
         if not (self.methods or self.headers or self.ips):
             return True
@@ -90,7 +94,7 @@ def tail_filter(parameters: Iterable[tuple[str, str]]) -> TailFilter:
     """The filter of a request's parameters, which may be repeated. QueryError for what can't be read."""
     found: dict[str, list[str]] = {}
     for name, value in parameters:
-        if name not in ("worker", "level", "search", "method", "status", "header", "ip", "sampling-rate"):
+        if name not in _PARAMETERS:
             raise QueryError(f"tail: there is no parameter {name!r:.100}")
         found.setdefault(name, []).append(value)
         if len(found[name]) > _MAX_VALUES:
@@ -109,6 +113,7 @@ def tail_filter(parameters: Iterable[tuple[str, str]]) -> TailFilter:
         statuses=tuple(statuses),
         headers=tuple([_header(value) for value in found.get("header", [])]),
         ips=tuple(found.get("ip", [])),
+        invocations=tuple([one.lower() for one in found.get("invocation", [])]),
         sampling_rate=_rate(found.get("sampling-rate", ["1"])[-1]),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -19,6 +20,7 @@ from otelbridge.loader.version import Runtimes
 from otelbridge.loader.worker import Entrypoint, Host, Worker
 from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
+from otelbridge.model.part import Part
 from otelbridge.model.trace import TraceItem
 from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
 from otelbridge.sessions import LogSession, SessionLogs
@@ -161,14 +163,25 @@ class DataPlane:
         """A session that keeps the logs of the calls made through it."""
         return LogSession(entrypoint)
 
-    async def run(self, code: WorkerCode, request: Request, *, worker_id: str | None = None, timeout: float = 1.0) -> RunResult:
-        """Run code once and give back its response and logs. What the worker throws is in the result, not raised."""
+    async def run(
+        self,
+        code: WorkerCode,
+        request: Request,
+        *,
+        worker_id: str | None = None,
+        timeout: float = 1.0,
+        listener: Callable[[Part], None] | None = None,
+    ) -> RunResult:
+        """Run code once and give back its response and logs. What the worker throws is in the result, not raised.
+
+        `listener`: see LogSession.
+        """
         started = time.monotonic_ns()
         content = version_of(code, check_code(code), msgspec.json.encode(pack(dict(code.env), lambda service: str(id(service)))))
         name = worker_id or content
         bridged = msgspec.structs.replace(code, tails=(*code.tails, self.tail))
         worker = self.loader.get(name, lambda: bridged, key=f"{name}\0run\0{content}")
-        session = LogSession(worker.get_entrypoint())
+        session = LogSession(worker.get_entrypoint(), listener=listener)
         response: Response | None = None
         error: WorkerError | None = None
         body = b""

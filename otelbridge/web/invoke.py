@@ -53,7 +53,7 @@ async def invoke(data: DataPlane, request: web.BaseRequest, target: str) -> Repl
     asked = Request(request.method, f"{request.scheme}://{_host(request)}{path}", _forwarded(request), body)
     entrypoint = worker.get_entrypoint()
     if settings.allow_inline_logs and request.headers.get("otelbridge-logs") == "inline":
-        return await _with_logs(data, entrypoint, asked)
+        return await _with_logs(data, entrypoint, asked, peer[0] if peer else None)
     response = await entrypoint.fetch(asked, client_ip=peer[0] if peer else None)
     return await _answer(request, response)
 
@@ -126,14 +126,16 @@ def _unusable(response: Response, detail: str) -> Problem:
     return Problem(500, "invalid-response", "Invalid response", detail, invocation_id=ids[0], trace_id=ids[1])
 
 
-async def _with_logs(data: DataPlane, entrypoint: Any, asked: Request) -> Reply:
+async def _with_logs(data: DataPlane, entrypoint: Any, asked: Request, client_ip: str | None) -> Reply:
     """The response and the logs of a call in one JSON document, for a client that asked for `otelbridge-logs: inline`."""
     session = await data.log_session(entrypoint)
     document: dict[str, Any] = {"response": None}
     try:
-        response = await session.fetch(asked)
+        response = await session.fetch(asked, client_ip=client_ip)
         document["response"] = response_members(response, await response.bytes())
     except WorkerError as e:
         document["error"] = error_members(e)
     logs = await session.get_logs()
-    return json_reply(document | {"logs": logs.items, "exceptions": logs.exceptions, "logsState": logs.state})
+    ids = [("otelbridge-invocation-id", logs.invocation_id), ("otelbridge-trace-id", logs.trace_id)]
+    headers = [(name, value) for name, value in ids if value is not None]
+    return json_reply(document | {"logs": logs.items, "exceptions": logs.exceptions, "logsState": logs.state}, headers=headers)

@@ -75,6 +75,8 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     if route.text:
         out["description"] = route.text
     content = {route.media_type: {"schema": schema_of[id(route.result)] if route.result is not None else {"type": "string"}}}
+    if route.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
     success = {"content": content} if route.status != 204 else {}
     statuses = [200, 201] if route.body is CodeBody else [route.status]
     for status in statuses:

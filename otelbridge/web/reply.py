@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-__all__ = ["Header", "Reply", "json_reply", "sent", "stream", "text_reply"]
+__all__ = ["Header", "Reply", "event_stream", "json_reply", "sent", "stream", "text_reply"]
 
 Header = tuple[str, str]
 
@@ -82,6 +82,13 @@ def json_reply(value: Any, status: int = 200, headers: Sequence[Header] = ()) ->
 def text_reply(text: str, content_type: str = "text/plain; charset=utf-8") -> Reply:
     """Text as UTF-8."""
     return Reply(200, [("content-type", content_type)], text.encode("utf-8", "replace"))
+
+
+async def event_stream(request: web.BaseRequest, chunks: AsyncIterator[bytes]) -> Reply:
+    """Send server-sent events as they come."""
+    # The second header keeps a proxy from holding events back.
+    headers = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+    return await stream(request, 200, headers, chunks)
 
 
 async def stream(request: web.BaseRequest, status: int, headers: Sequence[Header], chunks: AsyncIterator[bytes]) -> Reply:

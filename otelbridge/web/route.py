@@ -90,6 +90,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     result: Any = None
     media_type: str = "application/json"
+    streams: bool = False  # also server-sent events, when the client asks for them
     status: int = 200
     errors: tuple[int, ...] = ()
     plane: Literal["data", "control"] = "control"

@@ -48,9 +48,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=run.run,
         plane="data",
         summary="Run code once",
-        text="Returns the response together with what the code logged. What the code throws is part of the answer.",
+        text="Returns the response together with what the code logged. What the code throws is part of the answer. "
+        "With `Accept: text/event-stream`, records come as they happen, the answer as a last event `result`.",
         body=run.RunBody,
         result=run.RunResultBody,
+        streams=True,
         errors=(400, 413, 422),
     ),
     Route(

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from typing import Annotated, Any
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from otelbridge.errors import WorkerError
+from otelbridge.logs.events import event_of
 from otelbridge.model.code import WorkerCode
 from otelbridge.model.http import Request, Response
+from otelbridge.model.part import Part
+from otelbridge.model.record import records
 from otelbridge.web.code import CODE_BYTES, CodeBody, checked_worker_id, worker_code
 from otelbridge.web.problem import clean, invalid
-from otelbridge.web.reply import Reply, json_reply
+from otelbridge.web.reply import Reply, event_stream, json_reply
 from otelbridge.web.route import Call, decode
+
+if TYPE_CHECKING:
+    from otelbridge.planes.data import RunResult
 
 __all__ = ["RunBody", "RunResultBody", "error_members", "response_members", "run"]
 
@@ -77,6 +86,8 @@ class RunResultBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     logs_state: Annotated[str, Meta(description="complete, partial (the run goes on) or none (it never began).")]
     trace: dict[str, Any] | None
     timing: RunTiming
+    invocation_id: Annotated[str | None, Meta(description="Null when the run never began.")]
+    trace_id: str | None
 
 
 async def run(call: Call) -> Reply:
@@ -85,8 +96,36 @@ async def run(call: Call) -> Reply:
     source = body.code
     code = WorkerCode(main_module="index.js", modules={"index.js": source}) if isinstance(source, str) else worker_code(source)
     worker_id = checked_worker_id(body.worker_id) if body.worker_id is not None else None
-    result = await call.data.run(code, _request(body.request), worker_id=worker_id, timeout=body.timeout_ms / 1000)
-    out = RunResultBody(
+    start = functools.partial(call.data.run, code, _request(body.request), worker_id=worker_id, timeout=body.timeout_ms / 1000)
+    if "text/event-stream" in call.request.headers.get("accept", ""):
+        return await _run_live(call, start)
+    return json_reply(_result(await start()))
+
+
+async def _run_live(call: Call, start: Callable[..., Coroutine[Any, Any, RunResult]]) -> Reply:
+    """The records of a run as they happen, then its result. A run that can't begin is a problem, as without a stream."""
+    parts: asyncio.Queue[Part | None] = asyncio.Queue()
+    task = asyncio.create_task(start(listener=parts.put_nowait))
+    task.add_done_callback(lambda _: parts.put_nowait(None))
+    try:
+        first = await parts.get()
+        if first is None:
+            task.result()
+        return await event_stream(call.request, _events(first, parts, task))
+    finally:
+        task.cancel()  # the client left
+        await asyncio.wait([task])
+
+
+async def _events(part: Part | None, parts: asyncio.Queue[Part | None], task: asyncio.Task[RunResult]) -> AsyncIterator[bytes]:
+    while part is not None:
+        yield b"".join([event_of(record) + b"\n" for record in records(part)])
+        part = await parts.get()
+    yield b"event: result\ndata: %s\n\n" % msgspec.json.encode(_result(task.result()))
+
+
+def _result(result: RunResult) -> RunResultBody:
+    return RunResultBody(
         response=response_members(result.response, result.body) if result.response is not None else None,
         error=error_members(result.error) if result.error is not None else None,
         logs=result.logs.items,
@@ -94,8 +133,9 @@ async def run(call: Call) -> Reply:
         logs_state=result.logs.state,
         trace=result.item.to_json() if result.item is not None else None,
         timing=RunTiming(**msgspec.structs.asdict(result.timing)),
+        invocation_id=result.logs.invocation_id,
+        trace_id=result.logs.trace_id,
     )
-    return json_reply(out)
 
 
 def response_members(response: Response, body: bytes) -> RunResponse:

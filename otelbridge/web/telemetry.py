@@ -11,7 +11,7 @@ from otelbridge.errors import QueryError
 from otelbridge.logs import QueryRequest, Store, tail_filter
 from otelbridge.logs.lookups import Key, KeyValue
 from otelbridge.web.problem import Problem, not_found
-from otelbridge.web.reply import Reply, json_reply, stream
+from otelbridge.web.reply import Reply, event_stream, json_reply
 from otelbridge.web.route import Call, Parameter, readable
 
 __all__ = [
@@ -50,7 +50,8 @@ TAIL: Final = (
     Parameter("method", "HTTP methods.", repeat=True),
     Parameter("status", "ok, error, canceled, a status code or a class like 5xx.", repeat=True),
     Parameter("header", "Request headers: `name` or `name:value`.", repeat=True),
-    Parameter("ip", "Addresses of clients.", repeat=True),
+    Parameter("ip", "Addresses of clients; `self` is your own.", repeat=True),
+    Parameter("invocation", "Ids of invocations.", repeat=True),
     Parameter("sampling-rate", "Share of invocations to see.", Annotated[float, Meta(ge=0, le=1)]),
 )
 
@@ -131,11 +132,11 @@ async def live_tail(call: Call) -> Reply:
     if live is None:
         raise Problem(503, "live-tail-off", "Live tail is off", "This bridge has no live tail: observability.enabled is off.")
     given = [(name, str(value)) for name, values in call.query.items() for value in (values if isinstance(values, list) else [values])]
-    subscription = live.subscribe(tail_filter(given), call.request.headers.get("last-event-id"))
-    # The second header keeps a proxy from holding events back.
-    headers = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+    peer = call.request.protocol.peername
+    own = [(name, peer[0] if peer and (name, value) == ("ip", "self") else value) for name, value in given]
+    subscription = live.subscribe(tail_filter(own), call.request.headers.get("last-event-id"))
     try:
-        return await stream(call.request, 200, headers, aiter(subscription))
+        return await event_stream(call.request, aiter(subscription))
     finally:
         await subscription.aclose()
 

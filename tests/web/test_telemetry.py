@@ -146,3 +146,91 @@ async def test_without_a_store_the_rest_works(serve: Any) -> None:
     for method, path in (("GET", "/v1/logs"), ("GET", "/v1/invocations"), ("GET", "/v1/keys")):
         status, _, body = await running.ask(method, path)
         assert (status, body["type"]) == (503, "urn:otelbridge:problem:store-off")
+
+
+RUN = """export default { async fetch(request) {
+  console.log('first'); await scheduler.wait(2000); console.warn({ second: true });
+  if (request.url.endsWith('/throw')) throw new Error('no');
+  return new Response('done');
+} }"""
+
+
+async def test_a_line_is_seen_before_an_await_ends(running: Any) -> None:
+    """A line logged before an await of 2 s comes to the live tail, and to who ran the code, while it waits."""
+    request = {"code": RUN, "workerId": "waits", "request": {"url": "/x"}}
+    async with running.session.get(f"{running.url}/v1/tail?worker=waits") as tail:
+        await tail.content.readuntil(b"\n\n")
+        headers = {"accept": "text/event-stream"}
+        async with running.session.post(f"{running.url}/v1/run", json=request, headers=headers) as run:
+            assert (run.status, run.headers["content-type"]) == (200, "text/event-stream")
+            mine, seen = await next_event(run.content), await next_event(tail.content)
+            began = json.loads(mine["data"])
+            assert (mine["event"], began["text"]) == ("log", "first")
+            assert json.loads(seen["data"]) == began
+            rest = [await next_event(run.content) for _ in range(3)]
+            # Only now it has ended; 1 s is the limit of these tests' workers, so the wait of 2 s was cut.
+            assert [event["event"] for event in rest] == ["exception", "invocation", "result"]
+            assert json.loads(rest[1]["data"])["invocationId"] == began["invocationId"]
+            result = json.loads(rest[2]["data"])
+            assert (result["error"]["outcome"], result["logsState"]) == ("exceededWallTime", "complete")
+            assert result["invocationId"] == began["invocationId"]
+            assert await run.content.read() == b""
+
+
+async def test_a_run_that_cannot_begin_is_a_problem(running: Any) -> None:
+    """A stream begins only when there is something to stream: wrong code is 422 as without one."""
+    headers = {"accept": "text/event-stream"}
+    for document, status in (({"code": {"mainModule": "x.js", "modules": {}}}, 422), ({"code": 1}, 422), ([], 422)):
+        answer = await running.ask("POST", "/v1/run", json=document, headers=headers)
+        assert (answer[0], answer[1]["content-type"]) == (status, "application/problem+json"), answer[2]
+
+
+async def test_who_leaves_a_run_ends_it(running: Any) -> None:
+    """When the client of a stream goes away, the code is stopped."""
+    request = {"code": RUN, "workerId": "left"}
+    async with running.session.get(f"{running.url}/v1/tail?worker=left") as tail:
+        await tail.content.readuntil(b"\n\n")
+        async with running.session.post(f"{running.url}/v1/run", json=request, headers={"accept": "text/event-stream"}) as run:
+            await next_event(run.content)
+            run.close()
+        while (event := await next_event(tail.content)).get("event") != "invocation":
+            pass
+        assert json.loads(event["data"])["outcome"] == "canceled"
+
+
+async def test_a_tail_can_follow_one_invocation_and_oneself(running: Any) -> None:
+    """`invocation` and `ip=self` are filters too."""
+    await running.put("mine", TALK)
+    async with running.session.get(f"{running.url}/v1/tail?worker=mine&ip=self") as tail:
+        await tail.content.readuntil(b"\n\n")
+        _, headers, _ = await running.ask("GET", "/w/mine/")
+        invocation = headers["otelbridge-invocation-id"]
+        event = await next_event(tail.content)
+        assert json.loads(event["data"])["invocationId"] == invocation
+        place = event["id"]
+    await running.ask("GET", "/w/mine/")
+    async with running.session.get(f"{running.url}/v1/tail?invocation={invocation}", headers={"last-event-id": place}) as tail:
+        await tail.content.readuntil(b"\n\n")
+        _, headers, _ = await running.ask("GET", "/w/mine/")
+        found = [json.loads((await next_event(tail.content))["data"]) for _ in range(3)]
+        assert {record["invocationId"] for record in found} == {invocation}
+
+
+async def test_logs_come_inline_where_that_is_allowed(serve: Any) -> None:
+    """A call with `otelbridge-logs: inline` gets response and logs in one document, if the settings allow it."""
+    running = await serve(server__allow_inline_logs=True)
+    await running.put("inline", TALK)
+    status, headers, document = await running.ask("GET", "/w/inline/", headers={"otelbridge-logs": "inline"})
+    assert status == 200
+    assert document["response"]["body"] == "ok"
+    assert [log["message"] for log in document["logs"]] == [[{"user": "u-1", "n": 5}], ["bad thing"]]
+    assert document["logsState"] == "complete"
+    assert len(headers["otelbridge-invocation-id"]) == 32
+    assert len(headers["otelbridge-trace-id"]) == 32
+    assert (await running.ask("GET", "/w/inline/"))[2] == "ok"
+
+
+async def test_logs_never_come_inline_by_default(running: Any) -> None:
+    """The header is not even looked at: workers of others may log what their callers should not see."""
+    await running.put("closed", TALK)
+    assert (await running.ask("GET", "/w/closed/", headers={"otelbridge-logs": "inline"}))[2] == "ok"
