@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from stack import dashboards
-from stack.processes import NotReady, Ports, Stack
+from stack.processes import LEASH, SERVICES, NotReady, Ports, Stack
 from stack.programs import PROGRAMS, MissingTool, build
 
 _ROOT = Path(__file__).parent.parent
@@ -41,6 +42,8 @@ def main() -> int:
     except (MissingTool, NotReady) as e:
         print(f"stack: {e}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while something is built; `up` has its own way to stop
+        return 130
 
 
 def write_env(target: Path) -> int:
@@ -62,7 +65,7 @@ def up(directory: Path, *, bridge: bool) -> int:
     ports = Ports()
     if taken := ports.taken():
         raise NotReady(f"already in use on 127.0.0.1: {', '.join(taken)}")
-    for name in ("collector", "loki", "jaeger", "prometheus"):
+    for name in SERVICES:
         build(name)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,31 +73,35 @@ def up(directory: Path, *, bridge: bool) -> int:
     with Stack(directory=directory, ports=ports) as stack:
         stack.start()
         stack.wait()
-        for name, url in {**stack.urls, "OTLP": stack.endpoint}.items():
-            print(f"  {name:<12}{url}", file=sys.stderr)
-        print(
-            f"  data and output of each in {directory}; Grafana is not part of this, docs/stack.md says why\n", file=sys.stderr, flush=True
-        )
+        for name, url in stack.pages.items():
+            print(f"  {name:<16}{url}", file=sys.stderr)
+        print(f"  {'data, output':<16}{directory}", file=sys.stderr)
+        print("  Loki and Grafana are not part of this, docs/stack.md says why\n", file=sys.stderr, flush=True)
         if not bridge:
-            stop.wait()
-            return 0
+            return _until(stop, stack.ended)
         environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
         command = [str(Path(sys.executable).with_name("otelbridge")), "serve", "--samples"]
-        # In our session, so that Ctrl-C reaches it too; it drains while the collector still runs.
-        service = subprocess.Popen(command, env=environ)
-
-        def watch() -> None:
-            service.wait()
-            stop.set()
-
-        threading.Thread(target=watch, daemon=True).start()
-        stop.wait()
-        service.terminate()
+        # A session of its own: Ctrl-C would reach it too, and our SIGTERM would be its second signal, which kills instead of
+        # draining. It drains while the collector still runs.
+        service = subprocess.Popen([*LEASH, *command], env=environ, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
-            return service.wait(30)
-        except subprocess.TimeoutExpired:
-            service.kill()
+            ended = _until(stop, lambda: "otelbridge" if service.poll() is not None else stack.ended())
+        finally:
+            service.terminate()
+            try:
+                service.wait(30)
+            except subprocess.TimeoutExpired:
+                service.kill()
+    return ended
+
+
+def _until(stop: threading.Event, ended: Callable[[], str | None]) -> int:
+    """0 when told to stop, 1 with a line on stderr when something ends by itself."""
+    while not stop.wait(0.5):
+        if name := ended():
+            print(f"stack: {name} has ended by itself; stopping the rest", file=sys.stderr)
             return 1
+    return 0
 
 
 if __name__ == "__main__":

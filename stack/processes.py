@@ -17,13 +17,13 @@ from pathlib import Path
 
 from stack.programs import build
 
-__all__ = ["SERVICES", "NotReady", "Ports", "Stack"]
+__all__ = ["LEASH", "SERVICES", "NotReady", "Ports", "Stack"]
 
 _CONFIG = Path(__file__).parent.parent / "collector"
-# Where there is util-linux: whoever kills us kills what we started, and no Loki stays behind on its port.
-_LEASH = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+# Where there is util-linux: whoever kills us kills what we started, and no store stays behind on its port.
+LEASH = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 # In this order they are started, and in the other one stopped: a collector that stops first has all its stores for its last batches.
-SERVICES = ("prometheus", "loki", "jaeger", "collector")
+SERVICES = ("prometheus", "victorialogs", "jaeger", "collector")
 
 
 class NotReady(Exception):
@@ -37,8 +37,7 @@ class Ports:
     otlp_grpc: int = 4317
     otlp_http: int = 4318
     collector_health: int = 13133
-    loki: int = 3100
-    loki_grpc: int = 9095
+    victorialogs: int = 9428
     jaeger: int = 16686
     jaeger_grpc: int = 16685
     jaeger_otlp: int = 14317
@@ -80,7 +79,19 @@ class Stack:
     @property
     def urls(self) -> dict[str, str]:
         """The HTTP APIs of the stores."""
-        return {name: f"http://127.0.0.1:{getattr(self.ports, name)}" for name in ("loki", "jaeger", "prometheus")}
+        return {name: f"http://127.0.0.1:{getattr(self.ports, name)}" for name in ("victorialogs", "jaeger", "prometheus")}
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """Where a person looks. The pages of Jaeger and Prometheus are not in their Go modules, so theirs are answers in JSON."""
+        urls = self.urls
+        return {
+            "OTLP, HTTP": self.endpoint,
+            "OTLP, gRPC": f"http://127.0.0.1:{self.ports.otlp_grpc}",
+            "logs": f"{urls['victorialogs']}/select/vmui/",
+            "traces": f"{urls['jaeger']}/api/traces?service=dynamic-workers",
+            "metrics": f"{urls['prometheus']}/api/v1/query?query=faas_invocations_total",
+        }
 
     def __enter__(self) -> Stack:
         return self
@@ -97,7 +108,7 @@ class Stack:
             with (self.directory / f"{name}.log").open("ab") as output:
                 # A session of its own: Ctrl-C reaches only us, and close() stops everything in order.
                 self._processes[name] = subprocess.Popen(
-                    [*_LEASH, *command],
+                    [*LEASH, *command],
                     cwd=folder,
                     env=os.environ | environ | self._environ,
                     stdin=subprocess.DEVNULL,
@@ -116,6 +127,10 @@ class Stack:
                 if time.monotonic() > until:
                     raise NotReady(f"{name} is not ready after {seconds:.0f} s:\n{self.output(name)}")
                 time.sleep(0.1)
+
+    def ended(self) -> str | None:
+        """The name of a service that has ended by itself, if there is one."""
+        return next((name for name, process in self._processes.items() if process.poll() is not None), None)
 
     def stop(self, name: str, *, how: signal.Signals = signal.SIGTERM, seconds: float = 20) -> None:
         """End a service and wait until it is gone; SIGKILL when it doesn't go by itself."""
@@ -147,7 +162,7 @@ class Stack:
         ports = self.ports
         url = {
             "prometheus": f"http://127.0.0.1:{ports.prometheus}/-/ready",
-            "loki": f"http://127.0.0.1:{ports.loki}/ready",
+            "victorialogs": f"http://127.0.0.1:{ports.victorialogs}/health",
             "jaeger": f"http://127.0.0.1:{ports.jaeger_health}/status",
             "collector": f"http://127.0.0.1:{ports.collector_health}/",
         }[name]
@@ -168,14 +183,13 @@ class Stack:
                 *PROMETHEUS_FLAGS,
             ]
             return [program, *arguments], {}
-        if name == "loki":
-            environ = {
-                "LOKI_HOST": "127.0.0.1",
-                "LOKI_HTTP_PORT": str(ports.loki),
-                "LOKI_GRPC_PORT": str(ports.loki_grpc),
-                "LOKI_DATA_DIRECTORY": str(folder),
-            }
-            return [program, f"-config.file={_CONFIG / 'loki.yaml'}", *LOKI_FLAGS], environ
+        if name == "victorialogs":
+            arguments = [
+                f"-httpListenAddr=127.0.0.1:{ports.victorialogs}",
+                f"-storageDataPath={folder}",
+                *VICTORIALOGS_FLAGS,
+            ]
+            return [program, *arguments], {}
         if name == "jaeger":
             environ = {
                 "JAEGER_OTLP_LISTEN": f"127.0.0.1:{ports.jaeger_otlp}",
@@ -191,7 +205,7 @@ class Stack:
             "OTELCOL_HTTP_ADDRESS": f"127.0.0.1:{ports.otlp_http}",
             "OTELCOL_HEALTH_ADDRESS": f"127.0.0.1:{ports.collector_health}",
             "OTELCOL_QUEUE_DIRECTORY": str(folder / "queue"),
-            "LOKI_URL": urls["loki"],
+            "LOGS_URL": f"{urls['victorialogs']}/insert/opentelemetry",
             "JAEGER_OTLP_ADDRESS": f"127.0.0.1:{ports.jaeger_otlp}",
             "PROMETHEUS_URL": urls["prometheus"],
         }
@@ -203,4 +217,9 @@ PROMETHEUS_FLAGS: Iterable[str] = (
     "--enable-feature=exemplar-storage",
     "--storage.tsdb.retention.time=15d",
 )
-LOKI_FLAGS: Iterable[str] = ("-config.expand-env=true",)
+VICTORIALOGS_FLAGS: Iterable[str] = (
+    "-retentionPeriod=7d",
+    # It has no write-ahead log: what it acknowledged within this time is lost when it is killed. Shorter costs small files.
+    "-inmemoryDataFlushInterval=1s",
+    "-loggerLevel=WARN",
+)

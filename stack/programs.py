@@ -60,12 +60,11 @@ PROGRAMS: Mapping[str, Program] = {
             steps=("builder",),
         ),
         Program(
-            name="loki",
-            version="3.7.8",
-            package="github.com/grafana/loki/v3/cmd/loki",
-            title="Loki",
-            stamp="github.com/grafana/loki/v3/pkg/util/build.Version",
-            minutes="5",
+            name="victorialogs",
+            version="1.52.1",
+            package="github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",
+            title="VictoriaLogs",
+            stamp="github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
         ),
         Program(
             name="jaeger",

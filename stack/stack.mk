@@ -1,7 +1,7 @@
 # The observability stack without Docker: real programs built from the Go module proxy, kept in the user's cache folder.
 .PHONY: stack test-stack stack-build env
 
-stack: $(RUN_READY) $(ENGINE) ## collector, Loki, Jaeger, Prometheus and otelbridge, without Docker (needs Go)
+stack: $(RUN_READY) $(ENGINE) ## collector, VictoriaLogs, Jaeger, Prometheus and otelbridge, without Docker (needs Go)
 	$(BIN)/python -m stack
 
 stack-build: $(RUN_READY) ## build the stack's programs into the cache, once

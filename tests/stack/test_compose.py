@@ -100,17 +100,15 @@ def test_env_is_written_once_with_new_secrets(tmp_path: Path) -> None:
 
 def test_versions_are_those_that_are_tested() -> None:
     """The images are of the versions that `make test-stack` builds and runs."""
-    for service, program in (("loki", "loki"), ("jaeger", "jaeger"), ("prometheus", "prometheus"), ("collector", "collector")):
-        assert SERVICES[service]["image"].rpartition(":")[2].removeprefix("v") == PROGRAMS[program].version
+    for name in ("jaeger", "prometheus", "collector"):
+        assert SERVICES[name]["image"].rpartition(":")[2].removeprefix("v") == PROGRAMS[name].version
     assert f"VERSION={PROGRAMS['collector'].version}" in (ROOT / "collector" / "Dockerfile").read_text()
 
 
 def test_flags_are_those_that_are_tested() -> None:
-    """Prometheus and Loki are started with the same flags here and without Docker, addresses and folders apart."""
+    """Prometheus is started with the same flags here and without Docker, addresses and folders apart."""
     assert set(processes.PROMETHEUS_FLAGS) <= set(SERVICES["prometheus"]["command"])
-    assert set(processes.LOKI_FLAGS) <= set(SERVICES["loki"]["command"])
     assert len(SERVICES["prometheus"]["command"]) == len(list(processes.PROMETHEUS_FLAGS)) + 2
-    assert len(SERVICES["loki"]["command"]) == len(list(processes.LOKI_FLAGS)) + 1
 
 
 def test_the_image_gets_what_it_copies() -> None:

@@ -19,7 +19,7 @@ def test_without_go_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("STACK_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MissingTool, match=r"Go 1\.\d+ or later is needed"):
-        build("loki")
+        build("victorialogs")
     assert not (tmp_path / "cache").exists()
 
 
@@ -36,5 +36,5 @@ def test_ports_that_are_taken_are_named() -> None:
     """free() gives ports that differ; taken() names one that somebody listens on."""
     ports = Ports.free()
     assert ports.taken() == []
-    with socket.create_server(("127.0.0.1", ports.loki)):
-        assert ports.taken() == [f"loki {ports.loki}"]
+    with socket.create_server(("127.0.0.1", ports.victorialogs)):
+        assert ports.taken() == [f"victorialogs {ports.victorialogs}"]

@@ -30,7 +30,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def stores(stack: Stack) -> Stores:
     """Their HTTP APIs; what each says its version is goes into the test log."""
     stores = Stores(**stack.urls)
-    VERSIONS["Loki"] = stores.get("loki", "/loki/api/v1/status/buildinfo")["version"]
+    VERSIONS["VictoriaLogs"] = stores.get("victorialogs", "/select/buildinfo")["data"]["version"]
     VERSIONS["Prometheus"] = stores.get("prometheus", "/api/v1/status/buildinfo")["data"]["version"]
     VERSIONS["Jaeger"] = PROGRAMS["jaeger"].version
     VERSIONS["OpenTelemetry Collector"] = PROGRAMS["collector"].version

@@ -7,7 +7,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 __all__ = ["Line", "Stores", "eventually"]
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class Line(NamedTuple):
-    """A log line as Loki has it."""
+    """A log line as VictoriaLogs has it: the fields have the names they have in OTLP."""
 
     time_ns: int
     text: str
@@ -34,35 +35,30 @@ def eventually(ask: Callable[[], T], *, seconds: float = 60) -> T:
 
 
 class Stores:
-    """Loki, Jaeger and Prometheus by their base URLs."""
+    """VictoriaLogs, Jaeger and Prometheus by their base URLs."""
 
-    def __init__(self, *, loki: str, jaeger: str, prometheus: str) -> None:
-        self._loki, self._jaeger, self._prometheus = loki, jaeger, prometheus
+    def __init__(self, *, victorialogs: str, jaeger: str, prometheus: str) -> None:
+        self._victorialogs, self._jaeger, self._prometheus = victorialogs, jaeger, prometheus
 
-    def logs(self, query: str, *, start_ns: int, end_ns: int | None = None, page: int = 5000) -> list[Line]:
-        """Every line a LogQL query finds, oldest first, however many."""
-        return list(self._pages(query, start_ns, end_ns or time.time_ns() + 60 * 10**9, page))
+    def logs(self, query: str, *, start_ns: int) -> list[Line]:
+        """Every line since then that a LogsQL query finds, oldest first, however many."""
+        lines = [Line(_nanoseconds(row.pop("_time")), row.pop("_msg", ""), row) for row in self.logsql(query, start_ns=start_ns)]
+        return sorted(lines, key=lambda line: line[:2])
 
-    def loki(self, query: str, *, start_ns: int, end_ns: int, step: str = "30s", instant: bool = False, limit: int = 1000) -> list[Any]:
-        """The result of a LogQL query, as Grafana asks it."""
-        if instant:
-            parameters = {"query": query, "time": str(end_ns), "limit": str(limit)}
-        else:
-            parameters = {"query": query, "start": str(start_ns), "end": str(end_ns), "step": step, "limit": str(limit)}
-        answer = self._ask(f"{self._loki}/loki/api/v1/query{'' if instant else '_range'}", parameters)
-        result: list[Any] = answer["data"]["result"]
-        return result
+    def logsql(self, query: str, *, start_ns: int) -> list[dict[str, str]]:
+        """The rows that a LogsQL query gives, lines or what its pipes make of them."""
+        parameters = {"query": query, "start": str(start_ns), "end": str(time.time_ns() + 60 * 10**9)}
+        return [json.loads(row) for row in self._read(f"{self._victorialogs}/select/logsql/query", parameters).splitlines()]
 
-    def loki_labels(self) -> list[str]:
-        """The index labels of the last hour."""
-        found: list[str] = self._ask(f"{self._loki}/loki/api/v1/labels", {}).get("data", [])
-        return found
+    def log_fields(self, *, start_ns: int) -> list[str]:
+        """The names of the fields that lines since then have."""
+        parameters = {"query": "*", "start": str(start_ns)}
+        return [row["value"] for row in self._ask(f"{self._victorialogs}/select/logsql/field_names", parameters)["values"]]
 
-    def streams(self, selector: str, *, start_ns: int) -> list[dict[str, str]]:
-        """The streams a selector matches."""
-        parameters = {"match[]": selector, "start": str(start_ns), "end": str(time.time_ns() + 10**9)}
-        found: list[dict[str, str]] = self._ask(f"{self._loki}/loki/api/v1/series", parameters).get("data", [])
-        return found
+    def streams(self, query: str, *, start_ns: int) -> list[str]:
+        """The streams in which a query finds lines."""
+        parameters = {"query": query, "start": str(start_ns)}
+        return [row["value"] for row in self._ask(f"{self._victorialogs}/select/logsql/streams", parameters)["values"]]
 
     def trace(self, trace_id: str) -> list[dict[str, Any]]:
         """The spans of a trace as Jaeger's query API shows them, `process` put into each; empty when it has none."""
@@ -109,32 +105,25 @@ class Stores:
 
     def get(self, store: str, path: str) -> Any:
         """Any JSON document of a store."""
-        return self._ask({"loki": self._loki, "jaeger": self._jaeger, "prometheus": self._prometheus}[store] + path, {})
+        return self._ask({"victorialogs": self._victorialogs, "jaeger": self._jaeger, "prometheus": self._prometheus}[store] + path, {})
 
-    def _pages(self, query: str, start_ns: int, end_ns: int, page: int) -> Iterator[Line]:
-        seen: set[tuple[int, str, str]] = set()
-        while True:
-            parameters = {"query": query, "start": str(start_ns), "end": str(end_ns), "limit": str(page), "direction": "forward"}
-            result = self._ask(f"{self._loki}/loki/api/v1/query_range", parameters)["data"]["result"]
-            lines = [Line(int(ns), text, stream["stream"]) for stream in result for ns, text in stream["values"]]
-            lines.sort(key=lambda line: line[:2])
-            for line in lines:
-                # A page begins with the nanosecond the last one ended with, so that none of its lines is missed.
-                key = (line.time_ns, line.text, json.dumps(line.fields, sort_keys=True))
-                if key not in seen:
-                    seen.add(key)
-                    yield line
-            if len(lines) < page:
-                return
-            start_ns = lines[-1].time_ns
+    def _ask(self, url: str, parameters: dict[str, str]) -> Any:
+        return json.loads(self._read(url, parameters))
 
     @staticmethod
-    def _ask(url: str, parameters: dict[str, str]) -> Any:
+    def _read(url: str, parameters: dict[str, str]) -> bytes:
         query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
         try:
             with urllib.request.urlopen(url + query, timeout=60) as reply:
-                return json.load(reply)
+                body: bytes = reply.read()
+                return body
         except urllib.error.HTTPError as e:
             if e.code == 404:
                 raise
             raise AssertionError(f"{url} {parameters}: {e.code} {e.read()[:2000].decode(errors='replace')}") from e
+
+
+def _nanoseconds(text: str) -> int:
+    # datetime knows microseconds only.
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0")[:9])

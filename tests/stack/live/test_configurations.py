@@ -24,12 +24,6 @@ def test_the_collector_accepts_its_files(repository: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_loki_accepts_its_file(repository: Path) -> None:
-    """`loki -verify-config` finds nothing wrong with the defaults."""
-    done = run([str(build("loki")), f"-config.file={repository / 'collector' / 'loki.yaml'}", "-config.expand-env=true", "-verify-config"])
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     ("profile", "services"),
     [

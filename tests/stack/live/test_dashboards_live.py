@@ -1,4 +1,7 @@
-"""Every query of every panel, asked of the real stores: one that returns nothing on real data is a defect."""
+"""Every query of every panel, asked of the real stores: one that returns nothing on real data is a defect.
+
+LogQL is asked of VictoriaLogs, see logql.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from stack.dashboards import DASHBOARDS
+from tests.stack.live.logql import logsql
 from tests.stack.live.stores import Stores, eventually
 from tests.stack.live.world import World
 
@@ -40,7 +44,8 @@ def answer(stores: Stores, target: dict[str, Any], worker: str, since: int) -> l
         return stores.traces(VALUES["service"], tags=pairs, limit=target["limit"])
     query = filled(target["expr"], worker)
     if kind == "loki":
-        return stores.loki(query, start_ns=since, end_ns=time.time_ns(), step="15s", instant=target["queryType"] == "instant")
+        translated = logsql(query, stores.log_fields(start_ns=since), instant=target["queryType"] == "instant")
+        return stores.logsql(translated, start_ns=since)
     if target.get("instant"):
         return stores.prometheus(query)
     return stores.prometheus_range(query, start=now - 900, end=now, step="15")
@@ -67,5 +72,5 @@ def test_examples_lead_to_traces(stores: Stores, world: World) -> None:
 
 
 def test_the_service_variable_has_values(stores: Stores, world: World) -> None:
-    """The list of services is what its label_values() query finds, and its names are Loki's and Jaeger's too."""
+    """The list of services is what its label_values() query finds, and its names are those of the logs and traces too."""
     assert "dynamic-workers" in stores.label_values("job", "faas_invoke_duration_seconds_count")

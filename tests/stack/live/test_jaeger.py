@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from tests.stack.live.logql import logsql
 from tests.stack.live.stores import Stores, eventually
 from tests.stack.live.world import World
 
@@ -84,10 +88,14 @@ def test_traces_are_searched_by_worker(stores: Stores, world: World) -> None:
     assert {trace["traceID"] for trace in found} == {answer.trace_id for answer in world.answers["caller"]}
 
 
-def test_a_trace_leads_to_its_logs_and_back(stores: Stores, world: World) -> None:
-    """The ids that Grafana's links use are the same on both sides."""
+def test_a_trace_leads_to_its_logs_and_back(stores: Stores, world: World, repository: Path) -> None:
+    """The query behind Grafana's link finds a trace's lines, and the ids are the same on both sides."""
     answer = world.answers["thrower"][0]
-    lines = eventually(lambda: stores.logs(f'{{service_name=~".+"}} | trace_id="{answer.trace_id}"', start_ns=world.started_ns))
+    sources = yaml.safe_load((repository / "collector/grafana/provisioning/datasources/otelbridge.yaml").read_text())["datasources"]
+    link = next(source for source in sources if source["uid"] == "jaeger")["jsonData"]["tracesToLogsV2"]["query"]
+    query = link.replace("$${__trace.traceId}", answer.trace_id)
+    translated = logsql(query, stores.log_fields(start_ns=world.started_ns), instant=False)
+    lines = eventually(lambda: stores.logs(translated, start_ns=world.started_ns))
     spans = {span["spanID"] for span in eventually(lambda: stores.trace(answer.trace_id))}
     assert {line.fields["span_id"] for line in lines} <= spans
     assert lines
