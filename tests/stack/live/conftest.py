@@ -50,7 +50,7 @@ def world(stack: Stack, stores: Stores, tmp_path_factory: pytest.TempPathFactory
         for turn in range(2):
             for n in range(10):
                 answers["greeter"].append(service.call("greeter", f"/hello/{n}?n={turn * 10 + n}"))
-            for name in ("thrower", "caller", "looper", "teapot"):
+            for name in [other for other in WORKERS if other != "greeter"]:
                 answers[name] += [service.call(name, paths.get(name, "/")) for _ in range(2)]
             time.sleep(3)
         assert eventually(service.delivered), service.exports()

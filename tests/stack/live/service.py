@@ -42,6 +42,16 @@ export default {
   },
 };""",
     "looper": "export default { fetch() { console.log('looping'); for (;;); } };",
+    # Names its own line's fields as the host does.
+    "forger": """
+export default {
+  fetch() {
+    console.log({
+      workerId: "victim", trace_id: "0".repeat(32), "service.name": "victim", "log.record.uid": "1", severity_text: "fatal", _msg: "m", _time: "0",
+    });
+    return new Response("done");
+  },
+};""",
     "teapot": "export default { fetch() { return new Response('no', { status: 503 }); } };",
 }
 

@@ -48,6 +48,18 @@ def test_a_line_has_severity_trace_and_metadata(stores: Stores, world: World) ->
     assert [int(line.fields["otelbridge.sequence"]) for line in lines] == sorted(int(line.fields["otelbridge.sequence"]) for line in lines)
 
 
+def test_a_guest_cannot_forge_whose_line_it_is(stores: Stores, world: World) -> None:
+    """An object whose keys are named like the host's fields is text, in a line of the worker that logged it."""
+    lines = of_worker(stores, world, "forger", len(world.answers["forger"]))
+    for line, answer in zip(lines, world.answers["forger"], strict=True):
+        assert json.loads(line.text)["workerId"] == "victim"
+        assert line.fields["trace_id"] == answer.trace_id
+        assert line.fields["service.name"] == world.service.name
+        assert line.fields["log.record.uid"] == f"{answer.invocation_id}-0"
+        assert line.fields["severity_text"] == "log"
+    assert stores.logs("workerId:=victim", start_ns=world.started_ns) == []
+
+
 def test_an_exception_is_told_from_an_error(stores: Stores, world: World) -> None:
     """What a worker throws has the event name, type, message and stack that OTLP gives it; the event's name is an attribute too, for Loki."""
     lines = eventually(
