@@ -120,8 +120,9 @@ def _make(work: Path, packages: Path, inputs: Mapping[str, bytes]) -> Path:
     node, _, env = node_and_npm(engine_cache() / "downloads")
     esbuild = packages / "node_modules" / "esbuild" / "bin" / "esbuild"
     options = ["--bundle", "--splitting", "--format=esm", "--minify", f"--target={TARGET}", "--charset=utf8", "--legal-comments=none"]
+    _assemble(work / "ui" / "src", packages, node, env)
     names = ["--entry-names=[name]-[hash]", "--chunk-names=part-[hash]", "--asset-names=[name]-[hash]", "--public-path=/ui"]
-    loaders = ["--loader:.svg=copy", "--loader:.wat=text"]
+    loaders = ["--loader:.svg=copy", "--loader:.wat=text", "--loader:.wasm=base64"]
     _say("bundling the pages")
     command = [
         *node,
@@ -146,6 +147,21 @@ def _make(work: Path, packages: Path, inputs: Mapping[str, bytes]) -> Path:
             raise BuildError("verify", f"{name} holds the path of the folder it was bundled in, so no two builds are the same")
     replace_file(made / "sha256", _digest(files).encode())
     return made
+
+
+def _assemble(sources: Path, packages: Path, node: list[str], env: Mapping[str, str]) -> None:
+    """Make a .wasm of every .wat beside it, which scripts import as base64."""
+    program = f"""
+const wabt = await require({json.dumps(str(packages / "node_modules" / "wabt"))})();
+const {{ readFileSync, writeFileSync }} = require("node:fs");
+for (const file of process.argv.slice(1)) {{
+  const module = wabt.parseWat(file, readFileSync(file, "utf8"));
+  writeFileSync(file.replace(/wat$/, "wasm"), module.toBinary({{}}).buffer);
+}}
+"""
+    files = sorted(file.relative_to(sources).as_posix() for file in sources.rglob("*.wat"))
+    if files:
+        run("assemble", [*node, "--eval", f"(async () => {{{program}}})()", *files], cwd=sources, env=env)
 
 
 def _index(files: Path, template: str) -> None:
