@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Site:
     def wait_for_logs(self, query: str, count: int = 1) -> list[dict[str, Any]]:
         """Records that answer a query, as soon as there are so many."""
         for _ in range(200):
-            _, page = self.ask("GET", f"/v1/logs?limit=1000&q={urllib.request.quote(query)}")
+            _, page = self.ask("GET", f"/v1/logs?limit=1000&q={urllib.parse.quote(query)}")
             if len(page["logs"]) >= count:
                 return list(page["logs"])
             time.sleep(0.05)
