@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,11 @@ from otelbridge.logs import LiveTail, Store
 from otelbridge.model.code import WorkerCode
 from otelbridge.model.http import Request
 from otelbridge.model.part import Part
+from otelbridge.model.process import ProcessState
+from otelbridge.model.record import rfc3339
 from otelbridge.planes.control import ControlPlane
 from otelbridge.planes.data import DataPlane, RunResult
+from otelbridge.planes.gauges import Numbers
 from otelbridge.sessions import LogSession
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolWriter
@@ -57,11 +61,16 @@ class Bridge:
         self._stack.callback(writer.close)
         self.tail_stage = TailStage(spool=writer)
         self._stack.push_async_callback(self.tail_stage.aclose)
-        control = ControlPlane(settings=settings, notice=self.tail_stage.notice)
+        control = ControlPlane(settings=settings, notice=self.tail_stage.notice, numbers=self._numbers)
+        control.processes = [ProcessState("main", "all", "running", rfc3339(time.time_ns()), os.getpid())]
         self.control = await self._stack.enter_async_context(control)
         writer.subscribe(control.wake)
         self.data = await self._stack.enter_async_context(DataPlane(settings=settings, tail_stage=self.tail_stage))
         self._started = True
+
+    def _numbers(self) -> Numbers:
+        of = self.data.instances
+        return {"main": {"instances": of.live, "instances_busy": of.in_use, "invocations_queued": of.waiting}}
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()

@@ -11,15 +11,16 @@ from otelbridge.cli.workers import WORKER_TYPES
 
 if TYPE_CHECKING:
     from otelbridge.bridge import Bridge
+    from otelbridge.planes.data import DataPlane
 
-__all__ = ["reload_workers"]
+__all__ = ["load_samples", "reload_workers"]
 
 INTERVAL_S: Final = 0.3
 
 Marks = dict[Path, tuple[int, int]]
 
 
-async def reload_workers(bridge: Bridge, directory: Path, say: Callable[[str], None], *, once: bool = False) -> None:
+async def reload_workers(bridge: Bridge | DataPlane, directory: Path, say: Callable[[str], None], *, once: bool = False) -> None:
     """Register what is in the directory; unless `once`, again and again what has changed. A mistake is told, never raised."""
     marks: Marks = {} if once else _marks(directory)
     while True:
@@ -36,6 +37,17 @@ async def reload_workers(bridge: Bridge, directory: Path, say: Callable[[str], N
         await asyncio.sleep(INTERVAL_S)
 
 
+async def load_samples(bridge: Bridge | DataPlane) -> None:
+    """Register the sample workers."""
+    from importlib.resources import files
+
+    from otelbridge import Limits, WorkerCode
+
+    for name, limits in (("hello", None), ("shaky", Limits(cpu_ms=50))):
+        source = files("otelbridge.samples").joinpath(f"{name}.js").read_text("utf-8")
+        await bridge.put(name, WorkerCode(main_module=f"{name}.js", modules={f"{name}.js": source}, limits=limits))
+
+
 def _marks(directory: Path) -> Marks:
     """Worker files with what changes when they change."""
     marks: Marks = {}
@@ -49,7 +61,7 @@ def _marks(directory: Path) -> Marks:
     return marks
 
 
-async def _register(bridge: Bridge, file: Path, say: Callable[[str], None]) -> None:
+async def _register(bridge: Bridge | DataPlane, file: Path, say: Callable[[str], None]) -> None:
     from otelbridge.errors import BridgeError
     from otelbridge.sandbox import wat
     from otelbridge.sandbox.wasm import Failure

@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from otelbridge.bridge import Bridge
     from otelbridge.settings import Settings
 
 __all__ = ["serve"]
 
 COULD_NOT_START = 3
-_STOPPED, _AGAIN = "stopped", "again"
+_STOPPED, _KILLED, _AGAIN = "stopped", "killed", "again"
 
 
 @click.command()
@@ -64,12 +63,20 @@ def _until_stopped(settings: Settings, read: Callable[[], Settings], socket: soc
     """One life of the service after the other: a SIGHUP ends one and begins the next on the same socket."""
     import asyncio
 
+    from otelbridge.processes.supervisor import loader_count
+
     while True:
         try:
-            if asyncio.run(_life(settings, read, socket, samples=samples)) == _STOPPED:
+            if loader_count(settings) > 1:
+                how, settings = asyncio.run(_supervise(settings, read, socket, samples=samples))
+            else:
+                how = asyncio.run(_life(settings, read, socket, samples=samples))
+                settings = settings if how == _STOPPED else read()
+            if how == _STOPPED:
                 say("stopped: all telemetry is delivered or kept in the spool")
                 return
-            settings = read()
+            if how == _KILLED:
+                raise KeyboardInterrupt
         except SettingsError:
             raise
         except BridgeError as e:
@@ -78,22 +85,51 @@ def _until_stopped(settings: Settings, read: Callable[[], Settings], socket: soc
             _could_not_start(f"{e}; is {settings.data_dir} writable?")
 
 
+async def _supervise(settings: Settings, read: Callable[[], Settings], socket: socket.socket, *, samples: bool) -> tuple[str, Settings]:
+    """From start to end of a service in several processes; how it ended, and the settings that are in force then."""
+    import os
+
+    from otelbridge.claim import claim
+    from otelbridge.processes.supervisor import Supervisor
+
+    lock_fd = claim(settings.data_dir)
+    try:
+        supervisor = Supervisor(
+            settings=settings,
+            read=read,
+            sock=socket,
+            lock_fd=lock_fd,
+            command=[sys.executable, "-m", "otelbridge.cli.process"],
+            say=say,
+            samples=samples,
+        )
+        how = await supervisor.run(lambda exports: _greet(_url(socket), exports, samples=samples))
+        return how, supervisor.settings
+    finally:
+        os.close(lock_fd)
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 async def _life(settings: Settings, read: Callable[[], Settings], socket: socket.socket, *, samples: bool) -> str:
     """From start to end of one bridge and its service."""
     import asyncio
 
     from otelbridge.bridge import Bridge
-    from otelbridge.cli.reload import reload_workers
+    from otelbridge.cli.reload import load_samples, reload_workers
     from otelbridge.web import Service
 
     ending = _signals(read)
     async with Bridge(settings) as bridge, Service(bridge=bridge) as service:
         if samples:
-            await _load_samples(bridge)
+            await load_samples(bridge)
         if settings.server.reload is not None:
             await reload_workers(bridge, settings.server.reload, say, once=True)
         url = await service.listen(sock=socket.dup())
-        _greet(url, bridge, samples=samples)
+        _greet(url, bridge.control.export_lines(), samples=samples)
         directory = settings.server.reload
         watching = None if directory is None else asyncio.create_task(reload_workers(bridge, directory, say))
         try:
@@ -134,17 +170,7 @@ def _signals(read: Callable[[], Settings]) -> asyncio.Future[str]:
     return ending
 
 
-async def _load_samples(bridge: Bridge) -> None:
-    from importlib.resources import files
-
-    from otelbridge import Limits, WorkerCode
-
-    for name, limits in (("hello", None), ("shaky", Limits(cpu_ms=50))):
-        source = files("otelbridge.samples").joinpath(f"{name}.js").read_text("utf-8")
-        await bridge.put(name, WorkerCode(main_module=f"{name}.js", modules={f"{name}.js": source}, limits=limits))
-
-
-def _greet(url: str, bridge: Bridge, *, samples: bool) -> None:
+def _greet(url: str, exports: list[str], *, samples: bool) -> None:
     say(f"otelbridge listens on {style(url, 'green', sys.stderr, bold=True)}  (Ctrl-C stops it)")
     worker = "hello" if samples else "mine"
     if not samples:
@@ -154,11 +180,8 @@ def _greet(url: str, bridge: Bridge, *, samples: bool) -> None:
         say(f"  see one fail     curl {url}/w/shaky/throw")
     say(f"  its logs, live   otelbridge tail {worker} --url {url}")
     say(f"  search           otelbridge logs 'worker:{worker} level:error' --url {url}")
-    destinations = bridge.exports().get("destinations") or []
-    if destinations:
-        say("  export           " + ", ".join(f"{d['name']} ({d['protocol']} {d['endpoint']})" for d in destinations))
-    else:
-        say("  export           off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318")
+    off = "off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318"
+    say(f"  export           {', '.join(exports) or off}")
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -8,23 +8,23 @@ import msgspec
 
 __all__ = ["ProcessState", "Role", "State"]
 
-Role = Literal["loader", "hub", "all"]
+Role = Literal["supervisor", "loader", "hub", "all"]
 State = Literal["starting", "running", "stopping", "waiting", "ended"]
 
 
 class ProcessState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One process. `state` is waiting when it crashed again and again and is not started anew before `retry_seconds` are over.
 
-    `restarts`: how often it was started anew without being asked to end; `since`: ns since 1970 of its present state.
+    `restarts`: how often it was started anew without being asked to end; `since`: when its present state began (RFC 3339).
     """
 
     name: str
     role: Role
     state: State
-    since: int
+    since: str
     pid: int | None = None
     restarts: int = 0
-    retry_seconds: float = 0.0
+    retry_seconds: float | None = None
     last_end: str = ""  # how it ended the last time, when nobody had asked it to
 
     @property

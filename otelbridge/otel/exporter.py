@@ -17,7 +17,7 @@ from otelbridge.otel.destination import CONSOLE, Destination, destinations
 from otelbridge.otel.environment import LOGS, METRICS, SPANS, Endpoint, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
 from otelbridge.otel.lane import Lane
-from otelbridge.otel.measures import measures
+from otelbridge.otel.measures import Measure, measures
 from otelbridge.otel.metrics import prometheus
 from otelbridge.otel.metrics_lane import CONSUMER, MetricsLane, MetricsTarget
 from otelbridge.otel.outbox import Outbox
@@ -46,17 +46,25 @@ class Exporter:
     """See the module's text. Use as `async with Exporter(...)`; wake() when something was appended in this process.
 
     `spools`: the directories to read, more by add_spool(); `data_dir`: where progress, ledgers and dead letters are kept; `tell`: takes a
-    record of the bridge itself (level, text, worker_id=, **fields), normally into the spool.
+    record of the bridge itself (level, text, worker_id=, **fields), normally into the spool; `own`: further metrics of it.
     """
 
     def __init__(
-        self, *, settings: Settings, environment: Environment, spools: Sequence[Path], data_dir: Path, tell: Tell | None = None
+        self,
+        *,
+        settings: Settings,
+        environment: Environment,
+        spools: Sequence[Path],
+        data_dir: Path,
+        tell: Tell | None = None,
+        own: Callable[[], list[Measure]] | None = None,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._spools = list(spools)
         self._directory = data_dir / "export"
         self._tell = tell
+        self._own = own
         self._losses: dict[tuple[str, str, str, Signal], int] = {}
         self._told = time.monotonic()
         self._resources = Resources(shared_attributes(settings, environment), bridge_attributes(environment, data_dir))
@@ -184,8 +192,11 @@ class Exporter:
             options=options,
             sampling=Sampling(SPANS, self._settings.observability, self._environment),
             resources=(self._resources.shared, self._resources.bridge),
-            measure=lambda: measures(self._accounted(), self._spools),
+            measure=self._measures,
         )
+
+    def _measures(self) -> list[Measure]:
+        return measures(self._accounted(), self._spools) + (self._own() if self._own is not None else [])
 
     def _accounted(self) -> dict[tuple[str, Signal], Lane | MetricsTarget]:
         """All that has a ledger."""
@@ -231,7 +242,7 @@ class Exporter:
     def metrics_text(self) -> str:
         """The workers' metrics and those of spool and export, in Prometheus' text form. Looks at the sizes of a few files."""
         series = self._metrics.aggregate.series if self._metrics is not None else {}
-        return prometheus(series, measures(self._accounted(), self._spools))
+        return prometheus(series, self._measures())
 
     # ---------------------------------------------------------------------------------------------------- dead letters
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,9 @@ import msgspec
 
 from otelbridge.loader.registry import Registry
 from otelbridge.logs import Indexer, LiveTail, Store
+from otelbridge.model.process import ProcessState
 from otelbridge.otel import Environment, Exporter
+from otelbridge.planes.gauges import Numbers, gauges
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolReader, list_spools
 
@@ -25,16 +27,21 @@ class ControlPlane:
 
     It reads all spools of the data directory, also those that processes of an earlier start left behind. Whoever knows that
     one has grown calls wake(), else they are looked into every `poll_seconds`. `notice`: takes a record of the bridge itself.
+    `processes` are those of the service, set by whoever knows them; `numbers` gives numbers of theirs for metrics.
     """
 
-    def __init__(self, *, settings: Settings, notice: Callable[..., None], poll_seconds: float = 1.0) -> None:
+    def __init__(
+        self, *, settings: Settings, notice: Callable[..., None], numbers: Callable[[], Numbers] = dict, poll_seconds: float = 1.0
+    ) -> None:
         self.settings = settings
         self.store: Store | None = None
         self.live: LiveTail | None = None
         self._spools: dict[str, Path] = {}
         self._poll_seconds = poll_seconds
         self._indexer: Indexer | None = None
+        self.processes: Sequence[ProcessState] = ()
         self._notice = notice
+        self._numbers = numbers
         self._wakes: list[Callable[[], None]] = []
         self._ready = False
         self._stack = contextlib.AsyncExitStack()
@@ -63,6 +70,7 @@ class ControlPlane:
                 spools=list(self._spools.values()),
                 data_dir=settings.data_dir,
                 tell=self._notice,
+                own=lambda: gauges(self.processes, self._numbers()),
             )
         )
         self._wakes.append(self.exporter.wake)
@@ -121,17 +129,23 @@ class ControlPlane:
     # ---------------------------------------------------------------------------------------------- looking
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether requests can be served, and if not, why."""
-        return (True, []) if self._ready else (False, ["the service is starting or stopping"])
+        """Whether requests can be served, and what is wrong: with processes that are missing, they still can."""
+        if not self._ready:
+            return False, ["the service is starting or stopping"]
+        return True, [trouble for process in self.processes if (trouble := process.trouble) is not None]
+
+    def export_lines(self) -> list[str]:
+        """Where telemetry is sent, in words."""
+        return [f"{d.name} ({d.protocol} {d.endpoint})" for d in self.exporter.destinations]
 
     def exports(self) -> dict[str, Any]:
         """The loss ledger: what was emitted, delivered, queued, rejected and dropped, by destination and worker."""
-        return self.exporter.exports()
+        return self.exporter.exports() | {"processes": self.processes}
 
     async def ledger(self) -> dict[str, Any]:
         """exports(), with everything counted that is in the spools by now."""
         await self.exporter.count()
-        return self.exporter.exports()
+        return self.exports()
 
     def metrics_text(self) -> str:
         """Metrics of the bridge as Prometheus text."""

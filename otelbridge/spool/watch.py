@@ -45,7 +45,7 @@ class SpoolWatch:
         self._root = root
         self._on_append = on_append
         self._on_new = on_new
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         self._fd = -1
         self._root_watch = -1
         self._resume: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class SpoolWatch:
             self._fd = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
             self._root_watch = self._watch(self._root, _CREATE | _MOVED_TO | _ONLY_DIR)
             for name, path in list_spools(self._root).items():
-                self._known.add(name)
+                self.known.add(name)
                 self._watch(path, _MODIFY | _CREATE | _ONLY_DIR)
         except (OSError, AttributeError) as e:  # not Linux, or a limit of the system
             _log.warning("spools can't be watched (%s): looking into them again and again instead", e)
@@ -105,9 +105,9 @@ class SpoolWatch:
     def _look(self) -> None:
         """Find the spools that are new."""
         for name, path in list_spools(self._root).items():
-            if name in self._known:
+            if name in self.known:
                 continue
-            self._known.add(name)
+            self.known.add(name)
             with contextlib.suppress(OSError):  # readers that poll, if rarely, come to it too
                 self._watch(path, _MODIFY | _CREATE | _ONLY_DIR)
             self._on_new(name)

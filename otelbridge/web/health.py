@@ -11,10 +11,11 @@ from otelbridge.web.route import Call
 __all__ = ["StatusBody", "get_health", "get_metrics", "get_ready"]
 
 
-class StatusBody(msgspec.Struct, frozen=True):
-    """ok or ready."""
+class StatusBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """ok, ready or degraded: it serves, and `reasons` say what is wrong."""
 
     status: str
+    reasons: list[str] = []
 
 
 async def get_health(call: Call) -> Reply:
@@ -23,11 +24,11 @@ async def get_health(call: Call) -> Reply:
 
 
 async def get_ready(call: Call) -> Reply:
-    """It can serve; else 503 with the reasons."""
+    """It can serve, perhaps with fewer processes than it should have; else 503 with the reasons."""
     ready, reasons = call.control.ready()
     if not ready:
         raise Problem(503, "not-ready", "Not ready", f"{'; '.join(reasons)}.")
-    return json_reply(StatusBody("ready"))
+    return json_reply(StatusBody("degraded", reasons) if reasons else StatusBody("ready"))
 
 
 async def get_metrics(call: Call) -> Reply:

@@ -1,0 +1,134 @@
+"""One process of a service, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import TypeVar
+
+from otelbridge.errors import BridgeError
+from otelbridge.model.process import ProcessState, Role, State
+from otelbridge.model.record import rfc3339
+from otelbridge.processes.channel import Channel, Failed, Loaded, Message, Ready, Start, Stop
+
+__all__ = ["Member", "StartError"]
+
+T = TypeVar("T")
+
+
+class StartError(BridgeError):
+    """A process could not start, and said why or not."""
+
+    exit_code = 3
+
+
+class Member:
+    """See the module's text. spawn(), loaded(), start(), then wait until it has ended()."""
+
+    def __init__(self, role: Role, number: int, *, restarts: int = 0, crashes: int = 0, last_end: str = "") -> None:
+        self.role: Role = role
+        self.number = number
+        self.name = "hub" if role == "hub" else f"loader-{number}"
+        self.restarts = restarts
+        self.crashes = crashes  # one after the other, without a longer life in between
+        self.last_end = last_end
+        self.retry_seconds = 0.0
+        self.asked = False  # to end
+        self.exports: list[str] = []
+        self.ready_at: float | None = None  # time.monotonic()
+        self.state: State = "starting"
+        self.since = rfc3339(time.time_ns())
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Channel | None = None
+
+    def turn(self, state: State) -> None:
+        """Its state is another one now."""
+        self.state, self.since = state, rfc3339(time.time_ns())
+
+    @property
+    def shown(self) -> ProcessState:
+        """What the API shows."""
+        pid = self._process.pid if self._process is not None and self._process.returncode is None else None
+        return ProcessState(
+            self.name,
+            self.role,
+            self.state,
+            self.since,
+            pid,
+            self.restarts,
+            self.retry_seconds if self.state == "waiting" else None,
+            self.last_end,
+        )
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.returncode is None
+
+    async def spawn(self, command: Sequence[str], fds: Sequence[int]) -> None:
+        """Start the program. `fds`: what it inherits; it gets their numbers, and that of its channel, as arguments.
+
+        A process group of its own keeps the terminal's Ctrl-C from it: its supervisor says when to end.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            passed = [theirs.fileno(), *fds]
+            arguments = [*command, self.role, *map(str, passed)]
+            self._process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=passed, process_group=0
+            )
+        self._channel = await Channel.over(ours)
+
+    async def loaded(self) -> None:
+        """Wait until it has loaded its program. StartError when it ends instead."""
+        await self._expect(Loaded)
+
+    async def start(self, message: Start) -> None:
+        """Have it begin, and wait until it serves. StartError when it can't."""
+        self.send(message)
+        ready = await self._expect(Ready)
+        self.exports = ready.exports
+        self.ready_at = time.monotonic()
+        self.turn("running")
+
+    def send(self, message: Message) -> None:
+        """Tell it something."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    def stop(self, seconds: float, *, handover: bool = False) -> None:
+        """Ask it to end."""
+        self.asked = True
+        self.turn("stopping")
+        self.send(Stop(seconds, handover))
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.asked = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def ended(self) -> str:
+        """Wait for its end; what it was, in words: "" when it ended well."""
+        assert self._process is not None
+        code = await self._process.wait()
+        if self._channel is not None:
+            self._channel.close()
+        self.turn("ended")
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}" if -code in list(signal.Signals) else f"was killed by signal {-code}"
+        return f"ended with exit code {code}" if code else ""
+
+    async def _expect(self, kind: type[T]) -> T:
+        assert self._channel is not None
+        message = await self._channel.receive()
+        if isinstance(message, kind):
+            return message
+        end = await self.ended()
+        self.last_end = end or "ended"
+        raise StartError(message.text if isinstance(message, Failed) else f"{self.name} {self.last_end} before it served")
