@@ -60,8 +60,8 @@ class Batch(msgspec.Struct):
     damaged: int = 0  # frames that hold no spool item
 
 
-def make_batch(spool: str, frames: Iterable[Frame], after: Cursor | None = None) -> Batch:
-    """The rows of all frames that lie behind `after`."""
+def make_batch(spool: str, frames: Iterable[Frame], after: Cursor | None = None, *, logs: bool = True, spans: bool = True) -> Batch:
+    """The rows of all frames that lie behind `after`; without records of workers, or without spans, if these are not wanted."""
     batch = Batch(spool, [], after, {})
     for frame in frames:
         cursor = Cursor(frame.boot, frame.position.segment, frame.position.offset)
@@ -74,7 +74,11 @@ def make_batch(spool: str, frames: Iterable[Frame], after: Cursor | None = None)
             batch.damaged += 1
             _log.error("spool %s: a frame at %s can't be read and is left out", spool, tuple(frame.position))
             continue
-        entry = _entry(item, batch.names)
+        if not (logs or spans or isinstance(item, Notice)):
+            continue
+        entry = _entry(item, batch.names, logs)
+        if not spans:
+            entry.spans = []
         batch.entries.append(entry)
         batch.records += len(entry.rows)
     return batch
@@ -85,11 +89,11 @@ def _is_behind(before: Cursor, cursor: Cursor) -> bool:
     return (cursor.segment, cursor.offset) > (before.segment, before.offset) or cursor.boot > before.boot
 
 
-def _entry(item: SpoolItem, names: dict[str, tuple[str, int]]) -> Entry:
+def _entry(item: SpoolItem, names: dict[str, tuple[str, int]], logs: bool) -> Entry:
     if isinstance(item, Notice):
         return Entry(item, [_row(line, names) for line in lines(item)])
     found = list(entries(item))
-    entry = Entry(item, [_row(line, names) for line in lines(item, found)], _start(item))
+    entry = Entry(item, [_row(line, names) for line in lines(item, found)] if logs else [], _start(item))
     for one in found:
         if isinstance(one, SpanOpen | SpanClose):
             entry.spans.append(one)

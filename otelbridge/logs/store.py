@@ -70,7 +70,10 @@ class StoreState(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Store:
-    """See the module's text. Use as `async with Store(directory=…)`. All times ns; all sizes bytes."""
+    """See the module's text. Use as `async with Store(directory=…)`. All times ns; all sizes bytes.
+
+    `logs`, `spans`: whether to keep records of workers, and spans; without both it holds what the bridge itself says.
+    """
 
     def __init__(
         self,
@@ -80,11 +83,14 @@ class Store:
         retention_seconds: float = 7 * 86_400,
         max_bytes: int = 5 << 30,
         query_seconds: float = 10.0,
+        logs: bool = True,
+        spans: bool = True,
     ) -> None:
         self._segments = Segments(
             directory=directory, segment_records=segment_records, retention_seconds=retention_seconds, max_bytes=max_bytes
         )
         self._query_seconds = query_seconds
+        self._kept = {"logs": logs, "spans": spans}
         self._writing = ThreadPoolExecutor(1, "otelbridge-store-writer")
         self._reading = ThreadPoolExecutor(_READERS, "otelbridge-store-reader")
         self._upkeep: asyncio.Task[None] | None = None
@@ -128,7 +134,7 @@ class Store:
 
     async def prepare(self, spool: str, frames: Sequence[Frame], after: Cursor | None) -> Batch:
         """The rows of what a spool gave, behind `after`. Can run while the batch before is being written."""
-        return await asyncio.to_thread(make_batch, spool, frames, after)
+        return await asyncio.to_thread(make_batch, spool, frames, after, **self._kept)
 
     async def add(self, batch: Batch) -> None:
         """Store a batch in one transaction with its cursor. sqlite3.Error when that fails: try again later."""

@@ -63,6 +63,9 @@ class ControlPlane:
         self._spools = list_spools(settings.data_dir / "spool")
         if settings.store.enabled:
             await self._start_store()
+        if settings.observability.enabled:
+            self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools, poll_seconds=self._poll_seconds))
+            self._wakes.append(self.live.wake)
         self.exporter = await self._stack.enter_async_context(
             Exporter(
                 settings=settings,
@@ -83,13 +86,13 @@ class ControlPlane:
                 segment_records=settings.segment_records,
                 retention_seconds=settings.retention_seconds,
                 max_bytes=settings.max_bytes,
+                logs=self.settings.observability.logs.persist,
+                spans=self.settings.observability.traces.persist,
             )
         )
         readers = {name: SpoolReader(directory, "store") for name, directory in self._spools.items()}
-        poll = self._poll_seconds
-        self._indexer = await self._stack.enter_async_context(Indexer(self.store, readers, poll_seconds=poll))
-        self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools, poll_seconds=poll))
-        self._wakes += [self._indexer.wake, self.live.wake]
+        self._indexer = await self._stack.enter_async_context(Indexer(self.store, readers, poll_seconds=self._poll_seconds))
+        self._wakes.append(self._indexer.wake)
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()

@@ -60,6 +60,7 @@ class DataPlane:
     def __init__(self, *, settings: Settings, tail_stage: TailStage) -> None:
         self.settings = settings
         self.tail = BridgeTail()
+        self._tails = (self.tail,) if settings.observability.enabled else ()
         self.tail_stage = tail_stage
         self._stack = contextlib.AsyncExitStack()
 
@@ -135,7 +136,7 @@ class DataPlane:
             code = self.registry.code(entry.worker_id)
             if code is None:
                 raise WorkerNotFoundError(entry.worker_id)
-            return msgspec.structs.replace(code, tails=(self.tail,))
+            return msgspec.structs.replace(code, tails=self._tails)
 
         # The time of registration is part of the key: what replaces a worker is loaded anew, also in other processes.
         return self.loader.get(entry.worker_id, make_code, key=f"{entry.worker_id}\0{entry.updated_ns}")
@@ -143,7 +144,7 @@ class DataPlane:
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
         before = self.registry.get(worker_id)
-        await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=(self.tail,)))
+        await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=self._tails))
         entry = await asyncio.to_thread(self.registry.put, worker_id, code)  # fsyncs
         if before is not None:
             self.loader.forget(f"{worker_id}\0{before.updated_ns}")
@@ -179,7 +180,7 @@ class DataPlane:
         started = time.monotonic_ns()
         content = version_of(code, check_code(code), msgspec.json.encode(pack(dict(code.env), lambda service: str(id(service)))))
         name = worker_id or content
-        bridged = msgspec.structs.replace(code, tails=(*code.tails, self.tail))
+        bridged = msgspec.structs.replace(code, tails=(*code.tails, *self._tails))
         worker = self.loader.get(name, lambda: bridged, key=f"{name}\0run\0{content}")
         session = LogSession(worker.get_entrypoint(), listener=listener)
         response: Response | None = None

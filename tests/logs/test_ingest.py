@@ -17,6 +17,7 @@ from otelbridge.errors import StoreError
 from otelbridge.logs import Indexer, Store
 from otelbridge.logs.batch import make_batch
 from otelbridge.logs.segments import Segments
+from otelbridge.model import ring
 from otelbridge.model.part import Notice, encode
 from otelbridge.spool import SpoolReader, SpoolWriter
 from tests.logs.samples import START_NS, Filled, end_of, frames, line, part, stored
@@ -235,3 +236,16 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     assert [segment.number for segment in again.all] == [1, 3, 4]
     assert (tmp_path / "00000002.db.damaged").exists()
     again.close()
+
+
+@pytest.mark.parametrize(("logs", "spans"), [(True, True), (True, False), (False, True), (False, False)])
+async def test_what_is_not_to_be_kept_is_left_out(data_dir: Path, logs: bool, spans: bool) -> None:
+    """Records of workers, and spans, are stored only if that is wanted; the bridge's own records always are."""
+    opened = ring.pack(ring.SPAN_OPEN, b'{"name": "db", "parent": 0}', span=1)
+    async with Filled(data_dir, logs=logs, spans=spans) as filled:
+        await filled.put(part(line({"user": 1}), opened, ring.pack(ring.SPAN_CLOSE, b"{}", span=1)), Notice(START_NS, "warn", "notice"))
+        assert await filled.texts("kind:log") == (['{"user":1}'] if logs else [])
+        assert await filled.texts("kind:bridge") == ["notice"]
+        assert (await filled.store.sql("SELECT count(*) FROM spans")).rows == [[int(spans)]]
+        assert len((await filled.store.invocations()).invocations) == int(logs or spans)
+        assert [key.key for key in await filled.store.keys("user")] == (["user"] if logs else [])

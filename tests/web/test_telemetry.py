@@ -139,13 +139,28 @@ async def test_the_ledger_and_the_metrics_are_there(running: Any) -> None:
 
 
 async def test_without_a_store_the_rest_works(serve: Any) -> None:
-    """With store.enabled off, searches are 503 and workers still run."""
+    """With store.enabled off, searches are 503; workers still run, and their lines are seen live."""
     running = await serve(store__enabled=False)
     await running.put("quiet", TALK)
-    assert (await running.ask("GET", "/w/quiet/"))[0] == 200
+    async with running.session.get(f"{running.url}/v1/tail") as tail:
+        await tail.content.readuntil(b"\n\n")
+        assert (await running.ask("GET", "/w/quiet/"))[0] == 200
+        assert json.loads((await next_event(tail.content))["data"])["workerId"] == "quiet"
     for method, path in (("GET", "/v1/logs"), ("GET", "/v1/invocations"), ("GET", "/v1/keys")):
         status, _, body = await running.ask(method, path)
         assert (status, body["type"]) == (503, "urn:otelbridge:problem:store-off")
+
+
+async def test_workers_run_unobserved_when_that_is_wanted(serve: Any) -> None:
+    """With observability.enabled off nothing of a call is kept or shown, but a run still gives its caller the logs."""
+    running = await serve(observability__enabled=False)
+    await running.put("unseen", TALK)
+    assert (await running.ask("GET", "/w/unseen/"))[0] == 200
+    status, _, result = await running.ask("POST", "/v1/run", json={"code": TALK})
+    assert (status, len(result["logs"]), result["logsState"]) == (200, 2, "complete")
+    status, _, body = await running.ask("GET", "/v1/tail")
+    assert (status, body["type"]) == (503, "urn:otelbridge:problem:live-tail-off")
+    assert (await running.ask("GET", "/v1/logs"))[2]["logs"] == []
 
 
 RUN = """export default { async fetch(request) {
