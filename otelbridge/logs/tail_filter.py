@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 import zlib
 from collections.abc import Iterable
 
 import msgspec
 
 from otelbridge.errors import QueryError
+from otelbridge.logs.language import parse
 from otelbridge.logs.tokens import ascii_lower
-from otelbridge.logs.tree import contains, like
+from otelbridge.logs.tree import Tree, contains, like, matches
 from otelbridge.model.part import Part, SpoolItem
 from otelbridge.model.record import Record
 from otelbridge.model.ring import LEVELS
@@ -21,7 +23,7 @@ __all__ = ["TailFilter", "tail_filter"]
 _STATUSES = ("ok", "error", "canceled")
 _CANCELED = ("canceled", "responseStreamDisconnected")
 _MAX_VALUES = 100
-_PARAMETERS = ("worker", "level", "search", "method", "status", "header", "ip", "invocation", "sampling-rate")
+_PARAMETERS = ("worker", "level", "search", "method", "status", "header", "ip", "invocation", "q", "sampling-rate")
 
 
 class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,7 @@ class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str | None], ...] = ()  # lower-case name, and a piece of the value
     ips: tuple[str, ...] = ()
     invocations: tuple[str, ...] = ()
+    queries: tuple[Tree, ...] = ()
     sampling_rate: float = 1.0
 
     def wants_item(self, item: SpoolItem) -> bool:
@@ -62,6 +65,8 @@ class TailFilter(msgspec.Struct, frozen=True, kw_only=True):
     def wants_record(self, record: Record) -> bool:
         """Whether one record of a wanted item is wanted."""
         if self.levels and record.level not in self.levels:
+            return False
+        if self.queries and not any(matches(query, record) for query in self.queries):
             return False
         return not self.searches or any(contains(record.text, piece, match_case=False) for piece in self.searches)
 
@@ -114,6 +119,7 @@ def tail_filter(parameters: Iterable[tuple[str, str]]) -> TailFilter:
         headers=tuple([_header(value) for value in found.get("header", [])]),
         ips=tuple(found.get("ip", [])),
         invocations=tuple([one.lower() for one in found.get("invocation", [])]),
+        queries=tuple([_query(text) for text in found.get("q", [])]),
         sampling_rate=_rate(found.get("sampling-rate", ["1"])[-1]),
     )
 
@@ -125,6 +131,13 @@ def _reads_as_status(text: str) -> bool:
 def _header(text: str) -> tuple[str, str | None]:
     name, colon, piece = text.partition(":")
     return name.strip().lower(), piece.strip() if colon else None
+
+
+def _query(text: str) -> Tree:
+    parsed = parse(text, time.time_ns())
+    if parsed.since_ns is not None or parsed.until_ns is not None:
+        raise QueryError("q: since: and until: say nothing about what happens from now on; leave them out")
+    return parsed.tree
 
 
 def _rate(text: str) -> float:

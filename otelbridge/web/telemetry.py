@@ -52,6 +52,7 @@ TAIL: Final = (
     Parameter("header", "Request headers: `name` or `name:value`.", repeat=True),
     Parameter("ip", "Addresses of clients; `self` is your own.", repeat=True),
     Parameter("invocation", "Ids of invocations.", repeat=True),
+    Parameter("q", "A query that a record must answer, in the query language; of several, any.", repeat=True),
     Parameter("sampling-rate", "Share of invocations to see.", Annotated[float, Meta(ge=0, le=1)]),
 )
 

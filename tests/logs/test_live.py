@@ -326,6 +326,9 @@ ITEMS: list[SpoolItem] = [
         (f"invocation={3:032X}", "worse"),
         (f"invocation={3:032x}&invocation={1:032x}&level=info", "plain"),
         ("worker=web*&level=error&status=404", "bad"),
+        ("q=level:error -method:post", "of the bridge"),
+        ("q=bad OR worse", "bad worse"),
+        ("q=method:post&q=left&worker=*", "bad left"),
         ("sampling-rate=1", "plain bad worse left called of the bridge"),
     ],
 )
@@ -404,6 +407,8 @@ def test_filters_agree_with_a_plain_evaluator(items: list[SpoolItem], pairs: lis
         ("sampling-rate", "0"),
         ("sampling-rate", "nan"),
         ("sampling-rate", "x"),
+        ("q", "level:"),
+        ("q", "since:1h"),
         ("x", ""),
     ],
 )
