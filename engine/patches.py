@@ -5,9 +5,18 @@ them, and break every message to the host. That array gets no prototype.
 
 A log line inside a span carries that span's number, also after an await. So a promise reaction remembers the number
 that was current when it was registered, and its job starts with it.
+
+What the engine's start has made is immortal: its objects count no references, and the collector passes over them. In a
+running instance a count that changes copies a page of the image, and 60 of the 90 pages that a first request wrote were
+written for nothing else.
+
+Arenas, one of 4 KiB for each of 31 sizes of objects, begin small and double: most workers fill few of them, and pay for
+each page that they write.
 """
 
 from __future__ import annotations
+
+import re
 
 from engine.errors import BuildError
 
@@ -39,9 +48,46 @@ _EDITS = {
             "    assert(argc == 5);\n    handler = argv[2];\n",
             "    assert(argc == 6);\n    ob_span = JS_VALUE_GET_INT(argv[5]);\n    handler = argv[2];\n",
         ),
+        (
+            "static no_inline JSArena *arena_new(JSRuntime *rt, int block_size_idx)\n{\n",
+            "static uint8_t ob_arenas[JS_ARENA_BLOCK_SIZE_COUNT]; /* how many there are of a size, up to 3 */\n"
+            "static no_inline JSArena *arena_new(JSRuntime *rt, int block_size_idx)\n{\n",
+        ),
+        (
+            "    n_blocks = (JS_ARENA_SIZE - sizeof(JSArena)) / block_size;\n    ar =",
+            "    n_blocks = ((JS_ARENA_SIZE >> (3 - ob_arenas[block_size_idx])) - sizeof(JSArena)) / block_size;\n"
+            "    if (n_blocks < 4) n_blocks = 4;\n"
+            "    if (ob_arenas[block_size_idx] < 3) ob_arenas[block_size_idx]++;\n    ar =",
+        ),
         ("    jsc->stack = JS_NewArray(ctx);\n", "    jsc->stack = JS_NewObjectProtoClass(ctx, JS_NULL, JS_CLASS_ARRAY);\n"),
+        (
+            "#define JS_GC_MARK(p)   (js_rc(p)->mark)\n",
+            "#define JS_GC_MARK(p)   (js_rc(p)->mark)\n"
+            "#define OB_IMMORTAL     (1 << 29)\n"
+            "static inline int ob_ref(const void *p) {\n"
+            "    JSMallocBlockHeader *b = js_rc(p);\n"
+            "    return b->ref_count < OB_IMMORTAL ? ++b->ref_count : b->ref_count;\n"
+            "}\n"
+            "static inline int ob_unref(const void *p) {\n"
+            "    JSMallocBlockHeader *b = js_rc(p);\n"
+            "    return b->ref_count < OB_IMMORTAL ? --b->ref_count : b->ref_count;\n"
+            "}\n"
+            "static size_t ob_first_size; /* of what the start has allocated: it is no garbage */\n"
+            "#define OB_GC_STEP      131072\n",
+        ),
+        (
+            "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);\n",
+            "        rt->malloc_gc_threshold = rt->malloc_state.malloc_size + OB_GC_STEP +\n"
+            "            ((rt->malloc_state.malloc_size - ob_first_size) >> 1);\n",
+        ),
     )
 }
+# Every change of a reference count, and how many there are of a kind.
+_COUNTS = (
+    (r"--JS_REF_COUNT\((\w+)\)", r"ob_unref(\1)", 7),
+    (r"JS_REF_COUNT\(([\w>-]+)\)--", r"ob_unref(\1)", 2),
+    (r"JS_REF_COUNT\(([\w>-]+)\)\+\+", r"ob_ref(\1)", 19),
+)
 
 
 def apply(sources: dict[str, bytes]) -> dict[str, bytes]:
@@ -54,4 +100,10 @@ def apply(sources: dict[str, bytes]) -> dict[str, bytes]:
                 raise BuildError("patch", f"{name} holds {text.count(old)} times what should be there once: {old.strip()[:60]!r}")
             text = text.replace(old, new)
         out[name] = text.encode()
+    text = out["quickjs.c"].decode()
+    for pattern, new, expected in _COUNTS:
+        text, found = re.subn(pattern, new, text)
+        if found != expected:
+            raise BuildError("patch", f"quickjs.c changes reference counts in {found} places as {pattern}, not in {expected}")
+    out["quickjs.c"] = text.encode()
     return out
