@@ -15,6 +15,7 @@ import wasmtime
 from otelbridge.errors import SandboxError
 from otelbridge.sandbox import wasm
 from otelbridge.sandbox.cache import Cache
+from otelbridge.sandbox.pages import WrittenPages
 from otelbridge.sandbox.ticker import Ticker
 from otelbridge.sandbox.turns import Turns
 
@@ -129,6 +130,7 @@ class Engine:
         self.table_elements = TABLE_ELEMENTS
         self.compile_seconds = compile_seconds
         self.cache = Cache(cache_dir)
+        self.written = WrittenPages()
         self._ticker = Ticker(self.address, tick_ms=tick_ms)
         self.turns = Turns(self._ticker)
         self._taken = self._freed = 0
@@ -167,6 +169,7 @@ class Engine:
         if closer is not None:
             closer.shutdown()
         self._ticker.close()
+        self.written.close()
 
     def settle(self) -> None:
         """Wait until all closed stores are freed, so that `live` is exact."""

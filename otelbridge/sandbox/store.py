@@ -8,12 +8,13 @@ Nothing refers to a store but its owner, who closes it (rule "always close; no c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import addressof, c_char, c_ubyte, memmove, string_at
 from typing import TYPE_CHECKING
 
 from otelbridge.errors import SandboxError
 from otelbridge.sandbox import wasm
+from otelbridge.sandbox.pages import PAGE_BYTES, ZERO_PAGE, WrittenPages
 from otelbridge.sandbox.stop import MEMORY_STOP, Meter, Stop
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _ERROR = _TRAP + 8
 _ITEMS = _ERROR + 8
 _SLICE_TICKS = 1  # a slice ends at the next tick: 0 to 1 tick long
 _LARGE = 64 << 20
+_MOST_RESTORED = 2 << 20  # 0.4 ms
 _FAR_TICKS = 5_000  # 10 s: for what must end by itself, yet must not hang the process if it does not
 
 
@@ -219,8 +221,18 @@ class Store:
         return not self._store
 
     @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._future)
+
+    @property
     def engine(self) -> Engine:
         return self._engine
+
+    def global_i32(self, extern: int) -> int:
+        """The value of an exported global, as an unsigned number."""
+        wasm.global_get(self._context, extern + wasm.EXTERN_ITEM, self._at + _RESULT)
+        return int(self._words[(_RESULT + wasm.VAL_ITEM) // 8]) & 0xFFFFFFFF
 
     def grow(self, memory: Memory, pages: int) -> None:
         """Grow one of our own memories by pages of 64 KiB. Stop("exceededMemory") when the limit forbids it."""
@@ -300,6 +312,23 @@ class Memory:
         """
         view = memoryview((c_ubyte * length).from_address(self.locate(pointer, length))).cast("B")
         return view.cast("I"), view.cast("Q")
+
+    def restore(self, delta: Mapping[int, bytes], base: Mapping[int, bytes], written: WrittenPages) -> bool:
+        """Give every page that was written to the content it has in `delta`, else in `base`, else zeros. False, with nothing
+        promised, when that is not possible, or so much that a new instance is cheaper."""
+        start = self._base
+        if not start or not written.works:
+            return False
+        try:
+            ranges = written.ranges(start, self._size)
+        except OSError:
+            return False
+        if ranges is None or sum(end - at for at, end in ranges) > _MOST_RESTORED:
+            return False
+        for at, end in ranges:
+            for page in range(at - start, end - start, PAGE_BYTES):
+                memmove(start + page, delta.get(page) or base.get(page, ZERO_PAGE), PAGE_BYTES)
+        return True
 
     def close(self) -> None:
         """Forget the address."""

@@ -54,6 +54,21 @@ def logged(instance: JsInstance) -> list[bytes]:
     return [entry.payload for entry in ring.walk(instance.read_ring())]
 
 
+async def test_garbage_is_collected(load: Load) -> None:
+    """What requests leave behind is collected soon: a warm worker stays small, and keeps what it refers to."""
+    source = """const kept = []; export default { fetch() {
+      const a = { kept: kept.length }, b = { a }; a.b = b; kept.push(a); if (kept.length > 100) kept.shift();
+      return new Response(String(kept.every((one) => one.b.a === one)));
+    } }"""
+    worker = await load(source)
+    for _ in range(200):
+        assert await invoke(worker) == b"true"
+    after = worker.heap_bytes
+    for _ in range(2000):
+        assert await invoke(worker) == b"true"
+    assert worker.heap_bytes < after + (512 << 10)
+
+
 async def test_worker(load: Load) -> None:
     """A worker answers, and what it logs lies in the ring."""
     worker = await load('export default { fetch(r) { console.log("got", { url: r.url }); return new Response("hi") } }')

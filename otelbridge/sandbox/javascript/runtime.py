@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from otelbridge.errors import SandboxError
@@ -10,6 +11,7 @@ from otelbridge.sandbox.binary import Malformed
 from otelbridge.sandbox.engine import Engine, Template
 from otelbridge.sandbox.image import Split
 from otelbridge.sandbox.javascript.instance import JsInstance
+from otelbridge.sandbox.pages import differing
 from otelbridge.sandbox.stop import Meter, Stop
 from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
@@ -21,14 +23,19 @@ _START_CPU_NS = 10_000_000_000
 
 
 class Image:
-    """A memory image; `size` in bytes, `state`: where the state struct is in it."""
+    """A memory image; `size` in bytes, `state`: where the state struct is in it. `delta`: the pages, by offset, in which it
+    differs from the `base` of all images, for restoring used instances; the base itself has neither."""
 
-    __slots__ = ("size", "state", "template")
+    __slots__ = ("base", "delta", "size", "state", "template")
 
-    def __init__(self, template: Template, size: int, state: int) -> None:
+    def __init__(
+        self, template: Template, size: int, state: int, delta: Mapping[int, bytes] | None = None, base: Mapping[int, bytes] | None = None
+    ) -> None:
         self.template = template
         self.size = size
         self.state = state
+        self.delta = delta
+        self.base = base
 
 
 class _Booting:
@@ -57,6 +64,7 @@ class JsRuntime:
             raise SandboxError(f"The JavaScript engine {path} is damaged: {e}.") from None
         self._code = engine.code(engine.compile_cached("javascript", parts.code))
         self._base = self._stored(code) or self._boot(parts, code)
+        self._base_pages: dict[int, bytes] | None = None
 
     def _stored(self, code: bytes) -> Image | None:
         """The base image that an earlier start left in the cache: 10 ms instead of 200 for running the prelude."""
@@ -94,7 +102,7 @@ class JsRuntime:
         return Image(self._engine.template(self._engine.compile(module)), size, state)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
-        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=6)
+        store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=7)
         try:
             owner = store.instantiate_pre(base.template.address)
             extern = store.export(owner, b"memory", wasm.MEMORY)
@@ -110,6 +118,8 @@ class JsRuntime:
         store, instance, memory = self._open(base, memory_bytes)
         made = JsInstance(store, memory, base.state, store.function(instance, b"ob_run"), store.function(instance, b"ob_reserve"))
         made.limit(memory_bytes)
+        if image is not None and image.delta is not None and image.base is not None:
+            made.restorable(image.size, image.delta, image.base, store.export(instance, b"__stack_pointer", wasm.GLOBAL))
         return made
 
     def make_image(self, instance: JsInstance) -> Image:
@@ -118,4 +128,16 @@ class JsRuntime:
         Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
         """
         size = instance.memory_bytes
-        return self._image(image.image(size, instance.peek), size, self._base.state)
+        made = self._image(image.image(size, instance.peek), size, self._base.state)
+        if self._engine.written.works:
+            made.base = self._pages_of_base()
+            made.delta = differing(size, instance.peek, made.base)
+        return made
+
+    def _pages_of_base(self) -> dict[int, bytes]:
+        """What is in the base image, by pages: 1.5 MB, made when the first image of a worker needs it."""
+        if self._base_pages is None:
+            store, _, memory = self._open(self._base, self._engine.max_memory_bytes)
+            self._base_pages = differing(memory.size, memory.read, {})
+            store.close()
+        return self._base_pages
