@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from otelbridge.model.part import Notice, Part, encode
-from otelbridge.model.ring import EXCEPTION, LOG, TEXT, walk
 from otelbridge.model.trace import TailWorker, TraceItem
 
-__all__ = ["RANK_DEBUG", "RANK_END", "RANK_LOGS", "BridgeTail", "Spool", "TailStage", "rank_of"]
+__all__ = ["BridgeTail", "Spool", "TailStage"]
 
 _log = logging.getLogger("otelbridge.tail")
 
-RANK_DEBUG, RANK_LOGS, RANK_END = 0, 1, 2  # what a full spool gives up first
+_LAST = 2  # what a full spool gives up last
 
 
 class Spool(Protocol):
@@ -35,19 +34,6 @@ class BridgeTail(TailWorker):
         """Never called: what such a worker leaves behind goes into the spool part by part."""
 
 
-def rank_of(part: Part) -> int:
-    """How dear a part is when the spool is full: its end and exceptions most, debug lines least."""
-    if part.end is not None:
-        return RANK_END
-    rank = RANK_DEBUG
-    for entry in walk(part.ring):
-        if entry.kind == EXCEPTION:
-            return RANK_END
-        if entry.kind not in (LOG, TEXT) or entry.level:
-            rank = RANK_LOGS
-    return rank
-
-
 class TailStage:
     """See the module's text. `max_running`: tail calls at a time, after which items are dropped and counted."""
 
@@ -60,12 +46,12 @@ class TailStage:
     def record(self, part: Part) -> None:
         """Write one part into the spool: one write(), no fsync. Never raises; the spool counts what it can't take."""
         if self._spool is not None:
-            self._spool.append(encode(part), rank=rank_of(part), worker_id=part.worker.worker_id)
+            self._spool.append(encode(part), worker_id=part.worker.worker_id)
 
     def notice(self, level: str, text: str, *, worker_id: str | None = None, **fields: object) -> None:
         """Write a record of the bridge itself."""
         if self._spool is not None:
-            self._spool.append(encode(Notice(time.time_ns(), level, text, dict(fields), worker_id)), rank=RANK_END)
+            self._spool.append(encode(Notice(time.time_ns(), level, text, dict(fields), worker_id)), rank=_LAST)
 
     def deliver(self, tails: Sequence[object], item: TraceItem) -> None:
         """Call each tail with the item after the caller went on: started in order, each on its own, so that a slow

@@ -42,6 +42,7 @@ LIMIT_TEXTS = {
 }
 
 _PULL = frame(["pull"])
+_NO_STREAM = asyncio.Event()  # of all invocations whose body is no stream: nobody waits for it
 
 
 class JsRun:
@@ -87,7 +88,7 @@ class JsRun:
         self._aborted = False
         self._closing: asyncio.Task[None] | None = None
         self._chunks: deque[bytes] = deque()
-        self._chunk_ready = asyncio.Event()
+        self._chunk_ready = _NO_STREAM
         self._body_open = self._body_ended = self._read_any = self._awaiting_pull = False
         self._body_error: WorkerError | None = None
         self._done = False
@@ -272,6 +273,7 @@ class JsRun:
                 raise ValueError(f"its headers have {size} bytes; the limit is {MAX_HEADER_BYTES}")
             if body == 2:
                 self._body_open = True
+                self._chunk_ready = asyncio.Event()
                 response = Response(self._body(), status, pairs, close=self._close_body)
             else:
                 self.response_bytes = len(blob)

@@ -22,6 +22,7 @@ from otelbridge.model.http import Request, Response, check_headers, header
 from otelbridge.model.ids import TraceParent, new_span_id
 from otelbridge.model.redaction import redact_url
 from otelbridge.model.trace import Subrequest
+from otelbridge.sandbox import Meter
 
 __all__ = ["Bindings", "OperationError", "Operations"]
 
@@ -80,13 +81,14 @@ class Bindings:
 class Operations:
     """The operations of one invocation, with its subrequest budget and the streams that are open."""
 
-    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, compute: Compute) -> None:
+    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, meter: Meter) -> None:
         self.subrequests: list[Subrequest] = []
         self._bindings = bindings
         self._left = limit
         self._limit = limit
         self._trace = (trace_id, trace_flags)
-        self._compute = compute
+        self._meter = meter
+        self._compute: Compute | None = None  # made when needed, which is seldom
         self._streams: dict[int, AsyncIterator[bytes]] = {}
         self._closers: dict[int, Callable[[], Awaitable[None]]] = {}
         self._last_stream = 0
@@ -116,6 +118,8 @@ class Operations:
         if kind not in KINDS:
             raise OperationError("Error", f"The host knows no operation {kind!r}.")
         try:
+            if self._compute is None:
+                self._compute = Compute(meter=self._meter)
             return await self._compute.perform(kind, args, blob)
         except ComputeError as e:
             raise OperationError(e.name, e.message) from e

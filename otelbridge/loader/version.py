@@ -12,11 +12,13 @@ import msgspec
 from otelbridge.errors import WorkerCodeError, WorkerError, WorkerLoadError
 from otelbridge.loader.instances import Lease
 from otelbridge.loader.messages import BadMessage, frame, frames
+from otelbridge.loader.operations import Bindings
 from otelbridge.loader.recorder import pack_exception
 from otelbridge.loader.values import pack
 from otelbridge.model.code import MAX_ENV_BYTES, Limits, Module, WorkerCode, check_code, lower, version_of
 from otelbridge.model.part import ColdStart, WorkerRef
 from otelbridge.sandbox import CoreModule, CoreRuntime, Image, JsRuntime, Meter, Stop
+from otelbridge.tail import BridgeTail
 
 __all__ = ["LoadFailed", "Runtimes", "Version"]
 
@@ -63,6 +65,9 @@ class Version:
         self.live = self.waiting = 0
         self.max_live = max_live
         self.retired = False
+        self.bindings: Bindings | None = None  # made by the first call
+        self.bridged = any(isinstance(tail, BridgeTail) for tail in code.tails)
+        self.tailed = any(not isinstance(tail, BridgeTail) for tail in code.tails)
         self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._core: CoreModule | None = None
         self._image: tuple[Image, bytes, int] | None = None

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from otelbridge.errors import WorkerError, WorkerLoadError
-from otelbridge.loader.compute import Compute
 from otelbridge.loader.instances import Instances, Lease
 from otelbridge.loader.javascript import JsRun
 from otelbridge.loader.messages import frame
@@ -26,7 +25,7 @@ from otelbridge.model.part import End, trace_item
 from otelbridge.model.redaction import redact_headers, redact_url
 from otelbridge.model.trace import Dropped, Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent, TraceItem
 from otelbridge.sandbox import Meter, Stop
-from otelbridge.tail import BridgeTail, TailStage
+from otelbridge.tail import TailStage
 
 __all__ = ["Entrypoint", "Host", "Watch", "Worker"]
 
@@ -75,7 +74,7 @@ class Worker:
         """Make sure that the code loads. A failure is recorded like that of a call."""
         version = await self.version()
         event = RpcEvent("load")
-        call = self.begin(version, event, event, None, None, None)
+        call = self.begin(version, event, None, None, None, None)
         try:
             lease, _ = await self.host.instances.acquire(version, lambda: version.make(self.host.runtimes))
         except LoadFailed as e:
@@ -83,23 +82,28 @@ class Worker:
         self.host.instances.release(lease, reuse=True)
 
     def begin(
-        self, version: Version, event: Event, raw: Event, entrypoint: str | None, traceparent: str | None, watch: Watch | None
+        self,
+        version: Version,
+        event: Event,
+        raw: Callable[[], Event] | None,
+        entrypoint: str | None,
+        traceparent: str | None,
+        watch: Watch | None,
     ) -> _Call:
-        """Give an invocation its identity, and see who wants to know of it."""
-        tails = version.code.tails
-        bridged = any(isinstance(t, BridgeTail) for t in tails)
+        """Give an invocation its identity, and see who wants to know of it. `raw` makes the event unredacted, if it differs."""
+        keep = watch is not None or version.tailed
         recorder = Recorder(
             worker=version.worker,
             event=event,
-            raw_event=raw,
+            raw_event=raw() if keep and raw is not None else event,
             entrypoint=entrypoint,
             parent=parse_traceparent(traceparent) if self.host.propagate else None,
-            write=self.host.tail.record if bridged else None,
-            keep=watch is not None or len(tails) > bridged,
+            write=self.host.tail.record if version.bridged else None,
+            keep=keep,
         )
         if watch is not None:
             watch(recorder, None)
-        return _Call(self, version, recorder, tails, watch)
+        return _Call(self, version, recorder, version.code.tails, watch)
 
     def forget(self, version: Version) -> None:
         """Prepare anew for the next call: this version's load failed."""
@@ -130,20 +134,23 @@ class Entrypoint:
         """Have the worker answer a request. Raises WorkerError with what it threw or what ended it."""
         if traceparent is None:
             traceparent = header(request.headers, "traceparent")
-        raw = FetchEvent(request.method, request.url, {k.lower(): v for k, v in request.headers}, client_ip)
-        event = FetchEvent(request.method, redact_url(request.url), redact_headers(request.headers), client_ip)
+        pairs = [(k.lower(), v) for k, v in request.headers]
+        event = FetchEvent(request.method, redact_url(request.url), redact_headers(pairs), client_ip)
         body = request.body
         kind, blob = (0, b"") if body is None else (1, body) if isinstance(body, bytes) else (2, b"")
-        pairs = [[k.lower(), v] for k, v in request.headers]
         detail = [request.method, request.url, pairs, kind, request.cf]
         stream = None if body is None or isinstance(body, bytes) else aiter(body)
+
+        def raw() -> Event:
+            return FetchEvent(request.method, request.url, dict(pairs), client_ip)
+
         answer = await self._invoke("fetch", event, raw, detail, blob, stream=stream, traceparent=traceparent, watch=watch, request=request)
         return answer  # type: ignore[no-any-return]
 
     async def call(self, method: str, *args: Any) -> Any:
         """Call a method and return its result. Raises WorkerError."""
         event = RpcEvent(method)
-        result = await self._invoke("rpc", event, event, [method, pack(list(args))])
+        result = await self._invoke("rpc", event, None, [method, pack(list(args))])
         return decode(result)
 
     async def scheduled(self, *, cron: str = "", scheduled_time: float | None = None, watch: Watch | None = None) -> dict[str, Any]:
@@ -177,7 +184,7 @@ class Entrypoint:
     async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, bytes | None]:
         """A handler without a caller: what it throws becomes an outcome."""
         try:
-            return "ok", await self._invoke(kind, event, event, detail, watch=watch)
+            return "ok", await self._invoke(kind, event, None, detail, watch=watch)
         except WorkerLoadError:
             raise
         except WorkerError as e:
@@ -189,7 +196,7 @@ class Entrypoint:
         self,
         kind: str,
         event: Event,
-        raw: Event,
+        raw: Callable[[], Event] | None,
         detail: list[Any],
         blob: bytes = b"",
         *,
@@ -221,19 +228,20 @@ class Entrypoint:
             return await call.core(lease, limits, detail, blob, chunks, kind)
         call.lease = lease
         meter = Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
-        bindings = Bindings(
-            outbound=host.outbound,
-            slots=version.connections,
-            global_outbound=version.code.global_outbound,
-            services=version.services,
-            own_entrypoint=lambda name, props: self.worker.get_entrypoint(name, props),
-        )
+        if version.bindings is None:
+            version.bindings = Bindings(
+                outbound=host.outbound,
+                slots=version.connections,
+                global_outbound=version.code.global_outbound,
+                services=version.services,
+                own_entrypoint=self.worker.get_entrypoint,
+            )
         operations = Operations(
-            bindings=bindings,
+            bindings=version.bindings,
             limit=limits.subrequests or 0,
             trace_id=recorder.trace_id,
             trace_flags=recorder.trace_flags,
-            compute=Compute(meter=meter),
+            meter=meter,
         )
         if chunks is not None:
             operations.open_stream(chunks, stream=0)
@@ -303,7 +311,8 @@ class _Call:
             self.queue_ns,
         )
         lease.cold, lease.load_cpu_ns = None, 0
-        reuse = run.reusable and not lease.instance.dead and self._version.code.isolation == "reuse"
+        warm = self._version.code.isolation == "reuse"
+        reuse = run.reusable and not lease.instance.dead if warm else lease.instance.restore()
         self._worker.host.instances.release(lease, reuse=reuse)
         self._finish(run.last_entries, end)
 

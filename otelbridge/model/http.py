@@ -58,6 +58,13 @@ class Request:
         self.body = body.encode() if isinstance(body, str) else body
         self.cf = cf
 
+    @classmethod
+    def parsed(cls, method: str, url: str, headers: list[tuple[str, str]], body: bytes | AsyncIterable[bytes] | None) -> Request:
+        """A request whose method and headers an HTTP parser has accepted: without checks, which cost 3 us."""
+        request = cls.__new__(cls)
+        request.method, request.url, request.headers, request.body, request.cf = method, url, headers, body, None
+        return request
+
     async def bytes(self) -> bytes:
         """The whole body."""
         if self.body is None:

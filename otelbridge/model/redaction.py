@@ -5,6 +5,7 @@ Source: workerd's trace.c++ (headers) and util.c++ (URLs); the rules are listed 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -23,13 +24,18 @@ def redact_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()
-        if _SECRET_HEADER.search(name):
+        if _is_secret(name):
             out[name] = REDACTED
         elif name in out:
             out[name] += ", " + value
         else:
             out[name] = value
     return out
+
+
+@functools.lru_cache(1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_HEADER.search(name) is not None
 
 
 def redact_url(url: str) -> str:

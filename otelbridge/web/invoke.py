@@ -50,7 +50,7 @@ async def invoke(data: DataPlane, request: web.BaseRequest, target: str) -> Repl
     settings = data.settings.server
     body = await read_body(request, settings.max_body_bytes) if request.body_exists else None
     peer = request.protocol.peername
-    asked = Request(request.method, f"{request.scheme}://{_host(request)}{path}", _forwarded(request), body)
+    asked = Request.parsed(request.method, f"{request.scheme}://{_host(request)}{path}", _forwarded(request), body)
     entrypoint = worker.get_entrypoint()
     if settings.allow_inline_logs and request.headers.get("otelbridge-logs") == "inline":
         return await _with_logs(data, entrypoint, asked, peer[0] if peer else None)
