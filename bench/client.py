@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import selectors
 import socket
 import statistics
 import time
+from collections.abc import Sequence
 
 __all__ = ["CLIENT_CORE", "Result", "load", "one_by_one"]
 
@@ -24,37 +26,44 @@ class Result:
         self.p99 = ordered[int(len(ordered) * 0.99)]
 
 
-def load(port: int, path: str, *, connections: int, seconds: float) -> Result:
-    """Keep `connections` busy with GET requests for a while."""
+def load(port: int, path: str | Sequence[str], *, connections: int, seconds: float, rate: float = 0) -> Result:
+    """Keep `connections` busy with GET requests for a while; of several paths with one after the other, over and over.
+
+    `rate`: so many requests per second at most. Latencies then begin when a request was due, whether there was a
+    connection for it or not.
+    """
     os.sched_setaffinity(0, {CLIENT_CORE})
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+    requests = itertools.cycle([f"GET {one} {head}".encode() for one in ([path] if isinstance(path, str) else path)])
     selector = selectors.DefaultSelector()
-    sent: dict[int, float] = {}
+    idle: list[socket.socket] = []
     for _ in range(connections):
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         selector.register(connection, selectors.EVENT_READ, bytearray())
-        sent[connection.fileno()] = time.perf_counter()
-        connection.sendall(request)
+        idle.append(connection)
+    sent: dict[int, float] = {}
     latencies: list[float] = []
-    start = time.perf_counter()
+    start = now = due = time.perf_counter()
     end = start + seconds
-    now = start
     while now < end:
-        for key, _ in selector.select(1.0):
+        while idle and (not rate or due <= now):
+            connection = idle.pop()
+            sent[connection.fileno()] = due if rate else now
+            due += 1 / rate if rate else 0
+            connection.sendall(next(requests))
+        for key, _ in selector.select(max(0.0, min(due, end) - now) if rate else 1.0):
             answering, buffer = key.fileobj, key.data
             assert isinstance(answering, socket.socket)
             data = answering.recv(65536)
             if not data:
-                raise RuntimeError(f"the server closed the connection on {path}")
+                raise RuntimeError(f"the server closed the connection on {path!r:.80}")
             buffer += data
-            if not _complete(buffer):
-                continue
-            buffer.clear()
-            now = time.perf_counter()
-            latencies.append((now - sent[answering.fileno()]) * 1e6)
-            sent[answering.fileno()] = now
-            answering.sendall(request)
+            if _complete(buffer):
+                buffer.clear()
+                idle.append(answering)
+                latencies.append((time.perf_counter() - sent[answering.fileno()]) * 1e6)
+        now = time.perf_counter()
     elapsed = time.perf_counter() - start
     for key in list(selector.get_map().values()):
         assert isinstance(key.fileobj, socket.socket)

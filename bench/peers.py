@@ -217,11 +217,11 @@ def plain() -> Iterator[Server]:
 
 
 @contextmanager
-def collector(folder: Path) -> Iterator[str]:
+def collector(folder: Path, port: int | None = None) -> Iterator[str]:
     """rotel, a real collector that throws away what it has taken; its OTLP/HTTP endpoint. It runs on the client's core."""
     import rotel
 
-    port, grpc = free_port(), free_port()
+    port, grpc = port or free_port(), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     command = [
         str(Path(rotel.__file__).parent / "rotel-agent"), "start",
