@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ui.expecting import expect
 from tests.ui.site import Site
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ EXAMPLES = {
     "request": ("ok", "order by u-42"),
     "wasm": ("ok", "hello from WebAssembly"),
 }
-
-
-def expect(target: Any) -> Any:
-    """Playwright's assertions, which wait."""
-    from playwright.sync_api import expect as expect_
-
-    return expect_(target, "")
 
 
 def type_code(page: Page, text: str) -> None:
