@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from otelbridge.cli.output import fail
+from otelbridge.cli.output import fail, waiting
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -54,7 +54,10 @@ class Client:
     def call(self, method: str, path: str, body: bytes | None = None, content_type: str | None = None) -> Any:
         """A JSON document, None for an empty answer. An error ends the command, with what to do next."""
         try:
-            with self.open(method, path, body, {"content-type": content_type} if content_type else {}) as answer:
+            with (
+                waiting(f"waiting for {self.url}"),
+                self.open(method, path, body, {"content-type": content_type} if content_type else {}) as answer,
+            ):
                 data = answer.read()
         except Refused as e:
             self.explain(e)

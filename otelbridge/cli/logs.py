@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
 
 from otelbridge.cli.client import Absent, Client, Refused, service_options, with_query
-from otelbridge.cli.completion import complete_query
-from otelbridge.cli.output import fail, is_pretty, jsonl, say
+from otelbridge.cli.completion import FIELDS, complete_query
+from otelbridge.cli.output import fail, is_pretty, jsonl, say, waiting
 from otelbridge.cli.records import print_record
 
 __all__ = ["ask", "logs"]
 
 PAGE = 1_000
+# A field of every record, spelled as a member of a logged object.
+_MEMBER = re.compile(rf"(?<!\S)({'|'.join(FIELDS)})([<>]=?|=)(\S+)")
 
 
 # `-word` excludes a word: it must reach the query, so this command has no short options, not even -h.
@@ -49,6 +52,11 @@ def logs(query: tuple[str, ...], since: str, until: str | None, limit: int, form
             jsonl(record)
     if not found:
         say(f"Nothing matches since {since}. Look further back with --since, or see records as they come with `otelbridge tail`.")
+        hint = _MEMBER.search(text)
+        if hint is not None:
+            say(
+                f"{hint[0]} asks for a member of logged objects; the field of every record is written {hint[1]}:{'' if hint[2] == '=' else hint[2]}{hint[3]}"
+            )
 
 
 def _page(client: Client, text: str, query: list[tuple[str, Any]]) -> Any:
@@ -59,7 +67,7 @@ def ask(client: Client, text: str, method: str, path: str, body: bytes | None = 
     """An answer of the store; an error in the query is shown with its place."""
     headers = {"content-type": "application/json"} if body is not None else {}
     try:
-        with client.open(method, path, body, headers) as answer:
+        with waiting("searching"), client.open(method, path, body, headers) as answer:
             return json.loads(answer.read())
     except Refused as e:
         if e.column is not None and text:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 import click
 
-__all__ = ["colours", "emit", "fail", "is_pretty", "jsonl", "safe", "say", "style", "table"]
+__all__ = ["colours", "emit", "fail", "is_pretty", "jsonl", "safe", "say", "style", "table", "waiting"]
 
 # What a terminal would obey: a worker's text must not move the cursor, set the title or hide other lines.
 _CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0))} | {0x09: "\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -26,6 +29,30 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def say(message: str) -> None:
     """A line of talk, on stderr."""
     click.echo(message, err=True)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal's stderr that work goes on, and for how long already, once it takes more than a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    started = time.monotonic()
+
+    def show() -> None:
+        while not done.wait(1.0):
+            click.echo(f"\r{what} … {time.monotonic() - started:.0f} s ", nl=False, err=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if time.monotonic() - started > 1.0:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def safe(text: str) -> str:

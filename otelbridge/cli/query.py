@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from otelbridge.cli.client import Client, service_options
-from otelbridge.cli.completion import complete_query
+from otelbridge.cli.completion import complete_calculation, complete_key, complete_query
 from otelbridge.cli.logs import ask
 from otelbridge.cli.output import fail, is_pretty, jsonl, safe, say, table
 from otelbridge.cli.records import print_record
@@ -32,36 +32,44 @@ _WIDTH: Final = 40
     "-c",
     "calculations",
     multiple=True,
+    shell_complete=complete_calculation,
     help="count, avg:FIELD, p99:FIELD, countDistinct:FIELD ...; may be repeated. [default: count]",
 )
-@click.option("--by", "-b", "group_by", multiple=True, help="Group by this field; may be repeated.")
+@click.option("--by", "-b", "group_by", multiple=True, shell_complete=complete_key, help="Group by this field; may be repeated.")
 @click.option("--every", help="Time buckets: 30s, 1m, 1h, 1d.")
-@click.option("--where", "-w", multiple=True, help="FIELD OPERATION VALUE, as in `status gte 500`; may be repeated.")
+@click.option(
+    "--where", "-w", multiple=True, shell_complete=complete_key, help="FIELD OPERATION VALUE, as in `status gte 500`; may be repeated."
+)
 @click.option("--having", multiple=True, help="CALCULATION OPERATION VALUE, as in `count gt 10`; may be repeated.")
 @click.option("--order", help="A calculation or field; with - in front, the largest first.")
 @click.option("--since", default="1h", show_default=True, help="How far back: 90s, 1h, 7d, or a time.")
 @click.option("--until", help="Until when; like --since.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--compare", is_flag=True, help="Beside it, the same for the period before.")
+@click.option("--sql", help="Run one SELECT over the views logs, invocations and spans instead; QUERY are values for its question marks.")
 @click.option("--file", type=click.Path(allow_dash=True, path_type=Path), help="A whole query as JSON, as for POST /v1/query; - is stdin.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), help="[default: table on a terminal, else json]")
 @service_options
-def query(text: tuple[str, ...], file: Path | None, form: str | None, url: str, token: str | None, **given: Any) -> None:
+def query(text: tuple[str, ...], file: Path | None, sql: str | None, form: str | None, url: str, token: str | None, **given: Any) -> None:
     """Count, measure and group what workers did. Behind `--`, words of QUERY may begin with -.
 
     For example:  otelbridge query level:error -c count -c p99:wallMs -b worker --every 5m --since 6h
     """
     words = " ".join(text)
+    form = form or ("table" if is_pretty() else "json")
+    if sql is not None:
+        _sql(Client(url, token), sql, [_value(one) for one in text], form)
+        return
     document = _from_file(file) if file is not None else _document(words, **given)
     answer = ask(Client(url, token), words, "POST", "/v1/query", json.dumps(document).encode())
     view = next((name for name in (document.get("view"), *_VIEWS) if name in answer), None)
     rows = answer.get(view) or []
-    form = form or ("table" if is_pretty() else "json")
     if form == "json":
         for row in rows:
             jsonl(row)
     elif form == "csv":
-        _csv([_flat(row) for row in rows])
+        flat = [_flat(row) for row in rows]
+        _csv(flat, _columns(flat))
     elif not rows:
         say("Nothing matches. Look further back with --since.")
     elif view == "calculations":
@@ -77,6 +85,24 @@ def query(text: tuple[str, ...], file: Path | None, form: str | None, url: str, 
         say(f"{len(rows)} rows from {statistics.get('rowsRead', '?')} read in {statistics.get('elapsedMs', '?')} ms")
     if answer.get("nextCursor") and form == "table":
         say("There is more: raise --limit.")
+
+
+def _sql(client: Client, sql: str, params: list[Any], form: str) -> None:
+    answer = ask(client, "", "POST", "/v1/sql", json.dumps({"sql": sql, "params": params}).encode())
+    rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+    if form == "json":
+        for row in rows:
+            jsonl(row)
+    elif form == "csv":
+        _csv(rows, answer["columns"])
+    else:
+        table(rows, answer["columns"])
+    if answer["truncated"]:
+        say(f"There is more: these are the first {len(rows)} rows.")
+    if answer["segments"][0] < answer["segments"][1]:
+        say(f"This saw the newest {answer['segments'][0]} of {answer['segments'][1]} files of the store.")
+    if form == "table":
+        say(f"{len(rows)} rows in {answer['elapsedMs']} ms")
 
 
 def _document(
@@ -191,10 +217,10 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(names, key=lambda name: name != "time")
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     import csv
 
-    writer = csv.DictWriter(sys.stdout, _columns(rows), lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: safe(v) if isinstance(v, str) else v for name, v in row.items()})

@@ -42,7 +42,8 @@ class Event(msgspec.Struct):
 @click.option("--header", multiple=True, help="Only calls with this header, `name` or `name:value`; may be repeated.")
 @click.option("--search", multiple=True, help="Only records with this text; may be repeated.")
 @click.option("--sampling-rate", type=click.FloatRange(0, 1), help="Share of the invocations to see.")
-@click.option("--ip", multiple=True, help="Only calls from this address; may be repeated.")
+@click.option("--ip", multiple=True, help="Only calls from this address, `self` is your own; may be repeated.")
+@click.option("--invocation", multiple=True, help="Only the invocation with this id; may be repeated.")
 @service_options
 def tail(
     worker: str | None, form: str | None, url: str, token: str | None, sampling_rate: float | None, **filters: tuple[str, ...]

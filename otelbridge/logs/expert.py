@@ -1,6 +1,6 @@
 """SQL for experts: one SELECT over views of the newest segments. What may happen in it is decided by SQLite's authorizer.
 
-The views are the contract: logs, invocations, spans (docs/store.md). Nothing can be written, attached or set.
+The views are the contract: logs, invocations, spans (docs/search.md). Nothing can be written, attached or set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The query language of CLI, API and pages: text to a tree. Errors point at the column. docs/query-language.md explains it.
+"""The query language of CLI, API and pages: text to a tree. Errors point at the column. docs/search.md explains it.
 
 query   = all { "OR" all }          all   = not { ["AND"] not }          not = ["-" | "NOT"] term
 term    = "(" query ")" | field:value | name operator value | word | "phrase" | /regex/

@@ -1,4 +1,4 @@
-"""The store's tables, as one file of a segment has them. docs/store.md explains them column by column."""
+"""The store's tables, as one file of a segment has them. docs/search.md shows what is seen of them."""
 
 from __future__ import annotations
 

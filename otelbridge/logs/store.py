@@ -1,4 +1,4 @@
-"""The embedded log store: fed from the spool, asked by API, CLI and pages. docs/store.md says how it is built.
+"""The embedded log store: fed from the spool, asked by API, CLI and pages. docs/search.md is about it.
 
 One thread writes, a few read on connections of their own; nothing here ever blocks the event loop.
 """
@@ -215,7 +215,7 @@ class Store:
         return await self._read(lambda segments, budget: lookups.values(segments, key, prefix, _limit(limit), budget))
 
     async def sql(self, text: str, params: Sequence[Any] = ()) -> SqlResult:
-        """One SELECT over views of the newest segments, see docs/store.md. QueryError when it is refused or too long."""
+        """One SELECT over views of the newest segments, see docs/search.md. QueryError when it is refused or too long."""
         return await self._read(lambda segments, budget: run_sql(segments, text, params, budget))
 
     async def worker_counters(self) -> list[lookups.WorkerCounters]:

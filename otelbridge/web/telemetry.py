@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 SEARCH: Final = (
-    Parameter("q", 'The query, for example `level:error worker:abc* user_id>=100 "free text"`; see docs/query.md.'),
+    Parameter("q", 'The query, for example `level:error worker:abc* user_id>=100 "free text"`; see docs/search.md.'),
     Parameter("since", "Not before: a duration back from now (`1h`), an RFC 3339 time, or ms since 1970."),
     Parameter("until", "Not after: like `since`."),
     Parameter("limit", "Most records to return.", Annotated[int, Meta(ge=1, le=1_000)]),
@@ -82,7 +82,7 @@ class ValuesBody(msgspec.Struct, frozen=True):
 
 
 class SqlBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One SELECT over the views that docs/store.md describes; `params` for its question marks."""
+    """One SELECT over the views that docs/search.md describes; `params` for its question marks."""
 
     sql: Annotated[str, Meta(min_length=1)]
     params: list[str | int | float | bool | None] = []

@@ -103,6 +103,17 @@ def test_nothing_found_says_where_else_to_look(peer: Callable[..., Peer], invoke
     assert "--since" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [("level>=warn", "level:>=warn"), ("boom status=500", "status:500"), ("level:error", None), ("mystatus=1", None), ('"level=x"', None)],
+)
+def test_a_field_that_was_spelled_as_a_member_is_told(peer: Callable[..., Peer], invoke: Invoke, query: str, hint: str | None) -> None:
+    """Who finds nothing with level>=warn, which asks for a member of logged objects, is told how the field is written."""
+    result = invoke("logs", query, "--url", peer({"logs": [], "nextCursor": None}).url)
+    assert result.exit_code == 0
+    assert (f"is written {hint}" in result.stderr) if hint else ("is written" not in result.stderr)
+
+
 LEDGER: dict[str, Any] = {
     "destinations": [
         {
@@ -128,35 +139,3 @@ def test_the_ledger_reads_as_a_table(peer: Callable[..., Peer], invoke: Invoke) 
     assert "last error: 503" in shown
     assert shown.splitlines()[-1].split() == ["total", "logs", "10", "7", "1", "0", "2", "spoolFull", "2"]
     assert json.loads(invoke("exports", "--url", service.url).stdout) == LEDGER
-
-
-def test_completion_knows_worker_ids_and_fields(peer: Callable[..., Peer], invoke: Invoke) -> None:
-    """Completion asks the service for ids, knows the fields of the query language, and is silent without a service."""
-
-    def complete(words: str, url: str) -> list[str]:
-        from otelbridge.cli.main import cli
-
-        environ = {
-            "_OTELBRIDGE_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split(" ")) - 1),
-            "OTELBRIDGE_URL": url,
-        }
-        result = click.testing.CliRunner().invoke(cli, [], prog_name="otelbridge", env=environ)
-        return [line.partition(",")[2] for line in result.output.splitlines() if line]
-
-    url = peer({"workers": [{"workerId": "alpha"}, {"workerId": "beta"}]}).url
-    assert complete("otelbridge tail a", url) == ["alpha"]
-    assert complete("otelbridge workers rm ", url) == ["alpha", "beta"]
-    assert complete("otelbridge logs worker:b", url) == ["worker:beta"]
-    assert complete("otelbridge logs lev", url) == ["level:"]
-    assert complete("otelbridge logs level:e", url) == ["level:error"]
-    assert complete("otelbridge tail ", "http://127.0.0.1:9") == []
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_are_printed(invoke: Invoke, shell: str) -> None:
-    """Each shell gets its script, with the line that installs it."""
-    result = invoke("completion", shell)
-    assert result.exit_code == 0
-    assert "_OTELBRIDGE_COMPLETE" in result.output

@@ -112,3 +112,21 @@ def test_a_whole_query_comes_from_stdin(peer: Callable[..., Peer], invoke: Calla
     assert result.exit_code == 0
     assert json.loads(service.requests[0].body) == {"view": "events", "needle": {"value": "x"}}
     assert command is not None
+
+
+SQL = {"columns": ["b", "time"], "rows": [["x", 2], [None, 1.5]], "truncated": True, "segments": [9, 12], "elapsedMs": 1.5}
+
+
+def test_sql_goes_to_the_service_with_its_values(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """--sql sends the statement with the values for its question marks; columns stay in their order; what it didn't see is told."""
+    service = peer(SQL)
+    result = invoke("query", "--sql", "SELECT ?, ?", "5", "abc", "--format", "csv", "--url", service.url)
+    assert json.loads(service.requests[0].body) == {"sql": "SELECT ?, ?", "params": [5, "abc"]}
+    assert service.requests[0].path == "/v1/sql"
+    assert result.stdout.splitlines() == ["b,time", "x,2", ",1.5"]
+    assert "first 2 rows" in result.stderr
+    assert "newest 9 of 12 files" in result.stderr
+    result = invoke("query", "--sql", "SELECT 1", "--url", service.url)
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [{"b": "x", "time": 2}, {"b": None, "time": 1.5}]
+    shown = invoke("query", "--sql", "SELECT 1", "--format", "table", "--url", service.url).stdout.splitlines()
+    assert shown[0].split() == ["B", "TIME"]
