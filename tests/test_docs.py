@@ -26,7 +26,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 SERVICE = "http://127.0.0.1:8787"
 # How commands stand in a document: lines of an indented block, or behind "$ " in a console block.
 COMMAND = re.compile(r"^(?:    |\$ )((?:curl|echo|\.venv/bin/otelbridge|otelbridge) .*)$", re.MULTILINE)
-ENDLESS = re.compile(r"^(?:\.venv/bin/)?otelbridge (?:tail|serve)\b|^curl -N ")
+ENDLESS = re.compile(r"^(?:\.venv/bin/)?otelbridge tail\b|^curl -N ")
 WORKER = 'export default { fetch(request) { console.log("hello", { user_id: 123 }); return new Response("hi") } }'
 
 
@@ -38,7 +38,7 @@ def fenced(text: str, language: str) -> list[str]:
 def commands(page: Path) -> list[str]:
     """The commands of a page that speak to a running service, in their order."""
     found = [line.rstrip() for line in COMMAND.findall(page.read_text("utf-8"))]
-    return [line for line in found if not re.search(r"\.\.\.|…|<[a-z-]+>|https?://(?!127\.0\.0\.1:8787)", line)]
+    return [line for line in found if not re.search(r"\.\.\.|…|<[a-z-]+>|https?://(?!127\.0\.0\.1:8787)|otelbridge serve", line)]
 
 
 @contextlib.contextmanager

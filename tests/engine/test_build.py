@@ -14,6 +14,9 @@ import wasmtime
 from engine.build import Built, build, cache_folder, install
 from engine.errors import BuildError
 
+# Compiles QuickJS, which takes minutes of a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 ABI = """
 #include "prelude.h"
 #define EXPORT(name) __attribute__((export_name(name)))

@@ -66,7 +66,10 @@ async def test_a_busy_writer_is_told_of_now_and_then(tmp_path: Path) -> None:
             for _ in range(100):
                 writer.append(b"x", rank=2)
             await asyncio.sleep(0)
-        await watcher.told()
+        told = asyncio.create_task(watcher.told())
+        await asyncio.sleep(0)
+        writer.append(b"last", rank=2)
+        await told
         assert watcher.appends < 200
         watcher.watch.close()
         seen = watcher.appends
