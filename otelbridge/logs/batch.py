@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,8 @@ _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
 
 _NAMES_PER_BATCH = 1_000
+_TURN_SECONDS = 0.001
+_PAUSE_SECONDS = 0.00005
 _NAME_DEPTH = 3
 _MAX_NAME = 200
 
@@ -63,7 +66,12 @@ class Batch(msgspec.Struct):
 def make_batch(spool: str, frames: Iterable[Frame], after: Cursor | None = None, *, logs: bool = True, spans: bool = True) -> Batch:
     """The rows of all frames that lie behind `after`; without records of workers, or without spans, if these are not wanted."""
     batch = Batch(spool, [], after, {})
+    turn = time.perf_counter() + _TURN_SECONDS
     for frame in frames:
+        if time.perf_counter() > turn:
+            # An event loop that wants the interpreter would have to wait for 5 ms: give it up in between.
+            time.sleep(_PAUSE_SECONDS)
+            turn = time.perf_counter() + _TURN_SECONDS
         cursor = Cursor(frame.boot, frame.position.segment, frame.position.offset)
         if batch.cursor is not None and not _is_behind(batch.cursor, cursor):
             continue
