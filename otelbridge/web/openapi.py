@@ -29,7 +29,11 @@ _STATUSES = {
     422: "The body is JSON, but can't be used",
     503: "Not available",
 }
-_PATHS = {"workerId": "1 to 256 characters, no control characters, no slash; percent-encoded.", "invocationId": "32 hex digits."}
+_PATHS = {
+    "workerId": "1 to 256 characters, no control characters, no slash; percent-encoded.",
+    "invocationId": "32 hex digits.",
+    "path": "Any path; its slashes stand as they are.",
+}
 
 
 async def get_openapi(call: Call) -> Reply:
@@ -53,12 +57,13 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
+    paths["/w/{workerId}/{path}"] = _invoke(schema_of)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "otelbridge",
             "version": otelbridge.__version__,
-            "description": "Workers are invoked at `/w/{workerId}/{path}`, with any method. Errors are problem details (RFC 9457).",
+            "description": "Errors are problem details (RFC 9457).",
         },
         "paths": paths,
         "components": {
@@ -66,6 +71,21 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "auth.token, when it is set"}},
         },
     }
+
+
+def _invoke(schema_of: dict[int, Any]) -> dict[str, Any]:
+    """The path that is not in the table of routes: it takes any method, and a path with slashes."""
+    content = {"*/*": {}, "application/problem+json": {"schema": schema_of[id(ProblemBody)]}}
+    answer = {"description": "What the worker answered, or a problem when it gave no answer", "content": content}
+    item: dict[str, Any] = {"parameters": [_path_parameter("workerId"), _path_parameter("path")]}
+    for method in ("get", "put", "post", "delete", "patch", "head", "options"):
+        item[method] = {
+            "operationId": f"invoke{method.capitalize()}",
+            "summary": "Call a worker",
+            "description": "With any other method too. The worker sees the request without `/w/{workerId}`.",
+            "responses": {"default": answer},
+        }
+    return item
 
 
 def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
