@@ -49,7 +49,8 @@ class _Found(msgspec.Struct):
 
 
 def trace_item_json(segments: Sequence[Segment], invocation_id: str, budget: Budget) -> dict[str, Any] | None:
-    """The TraceItem of an invocation in Cloudflare's names, or None. It also has `spans`, and `timing` in full precision.
+    """The TraceItem of an invocation in Cloudflare's names, or None. It also has `spans`, and in full precision `timing` and
+    the starts of subrequests.
 
     One that has not ended has no outcome, cpuTime and wallTime.
     """
@@ -133,6 +134,8 @@ def _assemble(found: _Found) -> dict[str, Any]:
     if found.end is None:
         for member in ("outcome", "cpuTime", "wallTime"):
             del out[member]
+    for shown, subrequest in zip(out["subrequests"], item.subrequests, strict=True):
+        shown["startTimeUnixNano"] = str(subrequest.start_ns)
     out["spans"] = [one for _, one in sorted(found.spans.items()) if "name" in one]
     out["timing"] = _timing(start_ns, found.end)
     return out

@@ -91,6 +91,8 @@ export interface Subrequest {
   spanId: string;
   status?: number;
   error?: string;
+  /** Of a stored invocation only. */
+  startTimeUnixNano?: string;
 }
 
 /** Of one invocation, with Cloudflare's member names. */
@@ -160,11 +162,12 @@ export interface CalculationRow {
   groups: { [key: string]: unknown };
   values: { [alias: string]: number | null };
   time?: string;
+  /** With compare: the same of the period before. */
+  previous?: { [alias: string]: number | null };
 }
 
 export interface QueryAnswer {
   calculations?: CalculationRow[];
-  compare?: CalculationRow[];
   nextCursor?: string | null;
   statistics: { rowsRead: number; elapsedMs: number };
 }
@@ -190,4 +193,5 @@ export interface Exports {
   workers: { workerId: string; logs: Account; spans: Account }[];
   total: { logs: Account; spans: Account };
   bridge: { logs: Account };
+  processes?: { name: string; role: string; state: string; since: string; pid: number }[];
 }

@@ -1,0 +1,50 @@
+// Counts of invocations over time, by worker or version.
+import { send } from '../core/api';
+import type { CalculationRow, QueryAnswer } from '../core/types';
+import { niceBucket } from '../logs/histogram';
+
+export interface Rates {
+  times: number[];
+  bucketMs: number;
+  /** By group: per bucket. */
+  all: Map<string, number[]>;
+  failed: Map<string, number[]>;
+  p95: Map<string, number>;
+}
+
+/** Invocations of the last `spanMs` by `key`, in about `bars` buckets. */
+export async function ratesBy(key: string, q: string, spanMs: number, bars: number, signal?: AbortSignal): Promise<Rates> {
+  const until = Date.now();
+  const bucketMs = niceBucket(spanMs, bars);
+  const first = Math.floor((until - spanMs) / bucketMs) * bucketMs;
+  const times: number[] = [];
+  for (let time = first; time <= until; time += bucketMs) times.push(time);
+  const base = { view: 'calculations', since: first, until, groupBy: [key] };
+  const count = [{ operator: 'count', alias: 'n' }];
+  const ask = (extra: string, more: object): Promise<QueryAnswer> => send('POST', '/v1/query', { ...base, q: `kind:invocation ${q} ${extra}`, ...more }, signal);
+  const [all, failed, p95] = await Promise.all([
+    ask('', { calculations: count, bucketMs }),
+    ask('level:error', { calculations: count, bucketMs }),
+    ask('', { calculations: [{ operator: 'p95', key: 'wallMs', alias: 'p95' }] }),
+  ]);
+  const lay = (rows: CalculationRow[]): Map<string, number[]> => {
+    const found = new Map<string, number[]>();
+    for (const row of rows) {
+      const group = String(row.groups[key]);
+      const values = found.get(group) ?? times.map(() => 0);
+      const at = Math.floor((Date.parse(row.time ?? '') - first) / bucketMs);
+      if (at >= 0 && at < values.length) values[at] = (values[at] ?? 0) + (row.values['n'] ?? 0);
+      found.set(group, values);
+    }
+    return found;
+  };
+  return {
+    times,
+    bucketMs,
+    all: lay(all.calculations ?? []),
+    failed: lay(failed.calculations ?? []),
+    p95: new Map((p95.calculations ?? []).map((row) => [String(row.groups[key]), row.values['p95'] ?? 0])),
+  };
+}
+
+export const sum = (values: number[] | undefined): number => (values ?? []).reduce((total, value) => total + value, 0);
