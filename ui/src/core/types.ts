@@ -91,8 +91,6 @@ export interface Subrequest {
   spanId: string;
   status?: number;
   error?: string;
-  /** Of a stored invocation only. */
-  startTimeUnixNano?: string;
 }
 
 /** Of one invocation, with Cloudflare's member names. */
@@ -130,6 +128,8 @@ export interface TraceItem {
     wallMs?: number;
     cpuMs?: number;
     queueMs?: number;
+    /** Of `subrequests`, in their order. */
+    subrequestStarts?: string[];
     load?: { startTimeUnixNano: string; endTimeUnixNano: string; compileMs: number };
   };
 }

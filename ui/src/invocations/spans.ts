@@ -64,7 +64,7 @@ function spansOf(item: TraceItem, from: (nanos: string) => number): Inner[] {
 
 function subrequestsOf(item: TraceItem, from: (nanos: string) => number): Inner[] {
   return item.subrequests.map((one, n) => {
-    const start = from(one.startTimeUnixNano ?? `${one.timestamp}000000`);
+    const start = from(item.timing?.subrequestStarts?.[n] ?? `${one.timestamp}000000`);
     return {
       key: `sub${n}`,
       name: `${one.method} ${one.url}`,
