@@ -90,8 +90,9 @@ class FakeCollector:
         self.seen: list[Seen] = []
         self.faults: list[Fault | None] = []
         self.always: Fault | None = None
-        self.poison: Callable[[Record], bool] | None = None
+        self.poison: Callable[[Any], bool] | None = None
         self.max_running = 0
+        self.refused = 0  # log records that it said it rejected
         self.url = ""
         self.grpc_url = ""
         self._port = port
@@ -135,6 +136,14 @@ class FakeCollector:
 
     # -------------------------------------------------------------------------------------------------------- receiving
 
+    def unpack(self, signal: str, message: Any) -> list[Any]:
+        """The records of a request, as store() and poison want them."""
+        return unpack(signal, message)
+
+    def store(self, signal: str, records: list[Any]) -> None:
+        """Keep what was taken."""
+        getattr(self, signal).extend(records)
+
     def _next(self) -> Fault | None:
         return self.faults.pop(0) if self.faults else self.always
 
@@ -147,7 +156,7 @@ class FakeCollector:
         size = len(body)
         as_json = request.content_type == "application/json"
         message: Any = from_json(signal, json.loads(body)) if as_json else MESSAGES[signal].FromString(body)  # type: ignore[arg-type, index]
-        records = unpack(signal, message)
+        records = self.unpack(signal, message)
         self.seen.append(Seen(request.path, {k.lower(): v for k, v in request.headers.items()}, len(records), size))
         fault = self._next()
         if isinstance(fault, Status):
@@ -176,14 +185,15 @@ class FakeCollector:
             return web.Response(body=to_json(answer), content_type="application/json")
         return web.Response(body=answer.SerializeToString(), content_type="application/x-protobuf")
 
-    async def _take(self, signal: str, records: list[Record], fault: Fault | None) -> int:
+    async def _take(self, signal: str, records: list[Any], fault: Fault | None) -> int:
         self._running += 1
         self.max_running = max(self.max_running, self._running)
         try:
             if isinstance(fault, Slow):
                 await asyncio.sleep(fault.seconds)
             rejected = min(fault.rejected, len(records)) if isinstance(fault, Partial) else 0
-            getattr(self, signal).extend(records[: len(records) - rejected])
+            self.store(signal, records[: len(records) - rejected])
+            self.refused += rejected if signal == "logs" else 0
             return rejected
         finally:
             self._running -= 1
@@ -216,7 +226,7 @@ class FakeCollector:
         return Handler()
 
     async def _export(self, grpc: Any, signal: str, body: bytes, context: Any) -> bytes:
-        records = unpack(signal, MESSAGES[signal].FromString(body))  # type: ignore[index]
+        records = self.unpack(signal, MESSAGES[signal].FromString(body))  # type: ignore[index]
         metadata = {k: v for k, v in context.invocation_metadata() if isinstance(v, str)}
         self.seen.append(Seen(signal, metadata, len(records), len(body)))
         fault = self._next()

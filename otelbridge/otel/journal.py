@@ -36,6 +36,8 @@ class Journal:
             generation, at, entries = _read(one)
             if entries and generation > self._generation:
                 self._generation, self._at, self.entries = generation, at, entries
+        for one in self._paths:  # both at once: when the first is full, the disk may be full too
+            _allocate(one, file_bytes)
         self._fd = os.open(self._paths[self._generation % 2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._fd).st_size
         self.failures = 0
@@ -89,6 +91,16 @@ class Journal:
     def _frame(value: Any, at: int, generation: int) -> bytes:
         payload = msgspec.msgpack.encode(value)
         return _FRAME.pack(len(payload), zlib.crc32(payload, (at + generation * 0x9E3779B1) & 0xFFFFFFFF)) + payload
+
+
+def _allocate(path: Path, size: int) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < size:
+                os.posix_fallocate(fd, 0, size)
+        finally:
+            os.close(fd)
 
 
 def _write(fd: int, data: bytes, at: int) -> None:

@@ -41,7 +41,8 @@ _IDLE_SECONDS = 0.25  # without news: another process may have written
 _COMMIT_SECONDS = 1.0
 _WINDOW_BYTES = 32 << 20
 _SLICE_FRAMES = 16  # mapped without a pause: about 1 ms with 10 lines each
-_SLOW_SECONDS = 0.05  # an answer that takes longer is worth a second request beside it
+_SLOW_SECONDS = 0.05  # an answer that takes longer is worth a second request beside it,
+_PRESSED_SECONDS = 0.5  # when batches have been waiting for so long
 
 Refusals = Callable[[str, int, str], None]  # worker id, records, reason
 
@@ -70,6 +71,7 @@ class Lane:
         self._limits = limits
         self._most = max(1, min(8, limits.max_queue // limits.max_batch))
         self._allowed = 1  # requests that may be under way, up to _most
+        self._pressed: float | None = None  # since when there has always been a batch that waited
         self._on_loss = on_loss
         self._progress = Progress(state_path, consumer=consumer, spools=spools)
         self.ledger = self._progress.ledger
@@ -263,12 +265,20 @@ class Lane:
 
         started, failures = time.monotonic(), self.sender.failures
         await self.sender.deliver(batch.request, settled)
-        if self.sender.failures > failures:
-            self._allowed = 1
-        elif not self._outbox.ready:
-            self._allowed = max(self._allowed - 1, 1)
-        elif time.monotonic() - started > _SLOW_SECONDS:
+        self._adapt(time.monotonic() - started, failed=self.sender.failures > failures)
+
+    def _adapt(self, seconds: float, *, failed: bool) -> None:
+        """More requests side by side while answers are slow and batches have been waiting for long, else fewer: what a kill
+        makes us send twice is, on average, the rate of records times the time they are under way."""
+        now = time.monotonic()
+        if failed or not self._outbox.ready:
+            self._allowed = 1 if failed else max(self._allowed - 1, 1)
+            self._pressed = None
+        elif self._pressed is None:
+            self._pressed = now
+        elif seconds > _SLOW_SECONDS and now - self._pressed > _PRESSED_SECONDS:
             self._allowed = min(self._allowed + 1, self._most)
+            self._pressed = now
 
     def _tell(self, fates: list[Fate]) -> None:
         for fate in fates:
@@ -283,7 +293,7 @@ class Lane:
 
     async def _housekeeping(self) -> None:
         now = time.monotonic()
-        if now - self._released < _COMMIT_SECONDS:
+        if now - self._released < _COMMIT_SECONDS and not self._progress.releasable:
             return
         self._released = now
         if self._progress.dirty:

@@ -124,8 +124,13 @@ class Outbox:
                 self._put(batch, token, count, 400 * count)
 
     def _slices(self, rows: list[Any]) -> Iterator[list[Any]]:
-        """Pieces of rows that fit into what is left of a batch."""
+        """Pieces of rows that fit into what is left of a batch. Those of one frame stay together if they can: a frame that is
+        half delivered is sent again after a kill."""
         at = 0
+        batch = self._batch
+        if batch is not None and len(rows) <= self._limits.max_batch < batch.request.records + len(rows):
+            self._ready.append(batch)
+            self._batch = None
         while at < len(rows):
             room = self._limits.max_batch - (self._batch.request.records if self._batch is not None else 0)
             yield rows[at : at + room]

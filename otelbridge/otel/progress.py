@@ -60,6 +60,11 @@ class Progress:
                 feed.give_back()
             self.dirty = True
 
+    @property
+    def releasable(self) -> bool:
+        """Whether a whole segment is done: a full spool waits for its space."""
+        return any(feed.low.segment > feed.reader.committed.segment for feed in self.feeds)
+
     def release_blocking(self) -> None:
         """Make what was noted survive a power cut, and let go of the segments that are done."""
         self._journal.sync()

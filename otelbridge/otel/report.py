@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,25 @@ from otelbridge.otel.lane import Lane
 from otelbridge.otel.ledger import Account, total
 from otelbridge.otel.metrics_lane import MetricsTarget
 from otelbridge.otel.request import BRIDGE
-from otelbridge.spool import pending_drops
+from otelbridge.spool import Tally, pending_drops
 
-__all__ = ["exports"]
+__all__ = ["exports", "untold"]
+
+
+Untold = list[tuple[str, str, Tally]]  # worker id, reason, how much
+
+
+def untold(spools: Iterable[Path]) -> Untold:
+    """What the spools' writers left out and could not tell of yet. Reads a small file for each."""
+    return [one for directory in spools for one in pending_drops(directory)]
 
 
 def exports(
-    destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget], spools: Sequence[Path]
+    destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget], missed: Untold
 ) -> dict[str, Any]:
     """See design.md, "Contract details". Counts of a worker are sums over the destinations, each of which gets its own copy;
     with several, they are also given one by one. The bridge's own records are counted apart, under "bridge"."""
-    accounts = {key: _with_pending(lane, key[1], spools) for key, lane in lanes.items()}
+    accounts = {key: _with_untold(lane, key[1], missed) for key, lane in lanes.items()}
     workers = sorted({w for (_, signal), of in accounts.items() if signal != METRICS for w in of if w != BRIDGE})
     names = [d.name for d in destinations]
 
@@ -57,16 +65,14 @@ def exports(
     }
 
 
-def _with_pending(lane: Lane | MetricsTarget, signal: Signal, spools: Sequence[Path]) -> dict[str, Account]:
-    """A lane's accounts, with what the spools' writers left out and could not tell yet."""
+def _with_untold(lane: Lane | MetricsTarget, signal: Signal, missed: Untold) -> dict[str, Account]:
     accounts = dict(lane.ledger.accounts)
-    for directory in spools if signal != METRICS else ():
-        for worker_id, reason, left in pending_drops(directory):
-            lost = left.logs if signal == LOGS else left.spans
-            if lost:
-                account = Account(lost, 0, 0, {reason: lost})
-                account.add(accounts.get(worker_id, Account()))
-                accounts[worker_id] = account
+    for worker_id, reason, left in missed if signal != METRICS else ():
+        lost = left.logs if signal == LOGS else left.spans
+        if lost:
+            account = Account(lost, 0, 0, {reason: lost})
+            account.add(accounts.get(worker_id, Account()))
+            accounts[worker_id] = account
     return accounts
 
 

@@ -147,8 +147,7 @@ class ControlPlane:
 
     async def ledger(self) -> dict[str, Any]:
         """exports(), with everything counted that is in the spools by now."""
-        await self.exporter.count()
-        return self.exports()
+        return await self.exporter.ledger() | {"processes": self.processes}
 
     def metrics_text(self) -> str:
         """Metrics of the bridge as Prometheus text."""

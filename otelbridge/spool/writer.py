@@ -30,6 +30,7 @@ __all__ = ["SpoolWriter"]
 _log = logging.getLogger("otelbridge.spool")
 
 _IDLE_SECONDS = 1.0
+_FRESH_SECONDS = 0.05
 
 
 class SpoolWriter:
@@ -78,6 +79,8 @@ class SpoolWriter:
             if self._closed or len(payload) > MAX_PAYLOAD_BYTES or not payload:
                 self._drop(worker_id, "closed" if self._closed else "too_large", tally(payload))
                 return
+            if self._pressure and time.monotonic() - self._measured > _FRESH_SECONDS:
+                self._measure()  # readers may have removed segments since
             if self._pressure:
                 noisy = self._noise.is_noisy(worker_id)
                 kept, left_out = lighten(payload, level=self._pressure, noisy=noisy, rank=rank)
@@ -150,6 +153,7 @@ class SpoolWriter:
             with contextlib.suppress(OSError):
                 used += segment_path(self._directory, segment).stat().st_size
         self._used = used
+        self._measured = time.monotonic()
         self._pressure = pressure(used, self._max_bytes)
         # The next look is due when the next level could be reached.
         self._next_level = used + max(self._max_bytes // 100, 1) if self._pressure else int(self._max_bytes * 0.8)

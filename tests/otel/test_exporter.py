@@ -44,7 +44,7 @@ async def test_several_workers_share_requests(collector: FakeCollector, writer: 
         assert await exporter.drain(10)
     sizes = [seen.records for seen in collector.seen if seen.path == "/v1/logs"]
     assert sum(sizes) == 300
-    assert max(sizes) == 64
+    assert 60 < max(sizes) <= 64
     assert len(sizes) <= 8
     assert all(record.body.startswith(record.resource["workerId"].removeprefix("w") + ".") for record in collector.logs)
     assert len(set(collector.uids())) == 300
