@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,12 @@ _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _VIEWS: Final = ("calculations", "events", "invocations", "traces")
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _WIDTH: Final = 40
+_MAX_EMPTY: Final = 1_000
+# What fits a terminal; --format json has the rest.
+_COLUMNS: Final = {
+    "invocations": ("time", "workerId", "text", "outcome", "wallMs", "logs", "exceptions", "invocationId"),
+    "traces": ("time", "text", "durationMs", "invocations", "errors", "logs", "exceptions", "traceId"),
+}
 
 
 @click.command()
@@ -73,13 +80,12 @@ def query(text: tuple[str, ...], file: Path | None, sql: str | None, form: str |
     elif not rows:
         say("Nothing matches. Look further back with --since.")
     elif view == "calculations":
-        _calculations(rows)
+        _calculations(rows, document.get("bucketMs"))
     elif view == "events":
         for row in rows:
             print_record(row)
     else:
-        flat = [_flat(row) for row in rows]
-        table(flat, _columns(flat))
+        table([row | {"time": _short(row["time"])} for row in rows], _COLUMNS[view or "invocations"])
     statistics = answer.get("statistics") or {}
     if form == "table" and statistics:
         say(f"{len(rows)} rows from {statistics.get('rowsRead', '?')} read in {statistics.get('elapsedMs', '?')} ms")
@@ -178,16 +184,34 @@ def _from_file(file: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ output
 
 
-def _calculations(rows: Sequence[Mapping[str, Any]]) -> None:
-    flat = [_flat(row) for row in rows]
+def _calculations(rows: Sequence[Mapping[str, Any]], bucket_ms: int | None) -> None:
+    flat = [_flat(row) for row in (_filled(rows, bucket_ms) if bucket_ms else rows)]
     columns = _columns(flat)
     values = list(rows[0].get("values") or {})
     if "time" in rows[0] and values:
-        first = [row.get("values", {}).get(values[0]) for row in rows]
-        for row, bar in zip(flat, bars(first), strict=True):
-            row[" "] = bar
+        for row, bar in zip(flat, bars([row.get(values[0]) for row in flat]), strict=True):
+            row |= {"time": _short(row["time"]), " ": bar}
         columns = [*columns, " "]
     table(flat, columns)
+
+
+def _filled(rows: Sequence[Mapping[str, Any]], bucket_ms: int) -> list[Mapping[str, Any]]:
+    """The rows with empty ones for the buckets in which nothing happened, so that a chart shows time as it passed."""
+    if any(row.get("groups") or "time" not in row for row in rows):
+        return list(rows)
+    by_time = {datetime.fromisoformat(row["time"][:19] + "+00:00"): row for row in rows}
+    first, step = min(by_time), timedelta(milliseconds=bucket_ms)
+    count = (max(by_time) - first) // step + 1
+    met = all(not (at - first) % step for at in by_time) and list(by_time) == sorted(by_time)
+    if bucket_ms % 1_000 or count > len(rows) + _MAX_EMPTY or not met:
+        return list(rows)
+    empty = {"values": dict.fromkeys(rows[0].get("values") or {})}
+    return [by_time.get(at) or empty | {"time": at.isoformat()} for at in (first + step * i for i in range(count))]
+
+
+def _short(time: str) -> str:
+    """A time to the second, or to the millisecond where that says more."""
+    return time[:19] if time[19:23] in ("", ".000", "+00:") else time[:23]
 
 
 def bars(values: Sequence[Any], width: int = _WIDTH) -> list[str]:

@@ -29,11 +29,11 @@ def line_of(record: Mapping[str, Any]) -> str:
     if kind == "invocation":
         return f"{time} {worker} {_call(record)}"
     level = str(record.get("level", "log"))
-    text = str(record.get("text", ""))
-    if kind == "exception" and isinstance(record.get("exception"), Mapping):
-        text = "\n".join([text, *_stack(record["exception"])])
-    first, *rest = text.split("\n")
-    coloured = [style(safe(line), _COLOURS.get(level)) for line in (f"({level}) {first}", *rest)]
+    first, *rest = str(record.get("text", "")).split("\n")
+    coloured = [
+        style(safe(line), _COLOURS.get(level))
+        for line in (f"({level}) {first}", *(line.strip() if kind == "exception" else line for line in rest))
+    ]
     return f"{time} {worker}   " + "\n      ".join(coloured)
 
 
@@ -48,11 +48,6 @@ def _call(record: Mapping[str, Any]) -> str:
     if isinstance(record.get("wallMs"), int | float):
         details.append(f"{record['wallMs']:.1f} ms")
     return f"{style(safe(what), None, bold=True)} - {style(safe(how), colour)}" + (f" ({', '.join(details)})" if details else "")
-
-
-def _stack(exception: Mapping[str, Any]) -> list[str]:
-    stack = exception.get("stack")
-    return [line.strip() for line in stack.split("\n") if line.strip()] if isinstance(stack, str) else []
 
 
 def text_of(argument: Any) -> str:

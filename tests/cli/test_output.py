@@ -49,7 +49,7 @@ def test_colours_follow_the_two_variables(monkeypatch: pytest.MonkeyPatch, envir
     [
         ({"kind": "log", "level": "warn", "text": "care\nful", "workerId": "w"}, "10:20:30.123 w   (warn) care\n      ful"),
         (
-            {"kind": "exception", "level": "error", "text": "Error: x", "workerId": "w", "exception": {"stack": "    at f (a.js:1)\n"}},
+            {"kind": "exception", "level": "error", "text": "Error: x\n    at f (a.js:1)", "workerId": "w", "exception": {"type": "Error"}},
             "10:20:30.123 w   (error) Error: x\n      at f (a.js:1)",
         ),
         (

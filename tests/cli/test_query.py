@@ -82,6 +82,29 @@ def test_a_table_has_bars_for_time_buckets(peer: Callable[..., Peer], invoke: Ca
     assert lines[2].endswith("█" * 10)
 
 
+def test_empty_buckets_are_shown(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """A chart shows time as it passed: buckets without a record are rows without a value, as long as there are not too many."""
+    times = ["2026-01-01T00:00:00.000000000Z", "2026-01-01T00:03:00.000000000Z"]
+    rows = [{"groups": {}, "values": {"count": 4}, "time": time} for time in times]
+    options = ("query", "--format", "table", "--url", peer({"calculations": rows}).url, "--every")
+    shown = [line.split() for line in invoke(*options, "1m").stdout.splitlines()[1:]]
+    assert [row[0] for row in shown] == [f"2026-01-01T00:0{minute}:00" for minute in range(4)]
+    assert [row[1:2] for row in shown] == [["4"], [], [], ["4"]]
+    assert len(invoke(*options, "7m").stdout.splitlines()) == 3  # buckets that don't meet the rows: nothing is made up
+    far = peer({"calculations": [rows[0], rows[1] | {"time": "2027-01-01T00:00:00.000000000Z"}]}).url
+    assert len(invoke("query", "--format", "table", "--url", far, "--every", "1s").stdout.splitlines()) == 3
+
+
+def test_views_show_what_fits_a_terminal(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """Invocations and traces are tables of their most telling columns; the JSON has all."""
+    row = {"invocationId": "i", "spanId": "s", "time": "2026-01-01T00:00:00.123456789Z", "workerId": "w", "text": "GET /", "logs": 1}
+    service = peer({"invocations": [row], "nextCursor": "1.2"})
+    result = invoke("query", "--view", "invocations", "--format", "table", "--url", service.url)
+    assert result.stdout.splitlines()[1].split() == ["2026-01-01T00:00:00.123", "w", "GET", "/", "1", "i"]
+    assert "raise --limit" in result.stderr
+    assert json.loads(invoke("query", "--view", "invocations", "--url", service.url).stdout) == row
+
+
 def test_csv_has_a_header_and_a_row_each(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
     """CSV has groups and values side by side, quoted where needed."""
     service = peer({"calculations": [{"groups": {"worker": 'a,"b'}, "values": {"count": 4}}]})
