@@ -17,7 +17,7 @@ from bench.table import Table
 
 # What takes many minutes is run by name only.
 MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup")
-LATER = ("scale", "long")
+LATER = ("profile", "scale", "long")
 
 
 def main(arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from otelbridge.loader.messages import frame
 from otelbridge.sandbox import Engine, JsInstance, JsRuntime, Meter
 
-__all__ = ["MIB", "REQUEST", "SECOND", "load_js", "median_async_us", "median_us", "sandbox", "serve"]
+__all__ = ["LOG_BYTES", "MIB", "REQUEST", "SECOND", "load_js", "median_async_us", "median_us", "sandbox", "serve"]
 
 MIB = 1 << 20
 SECOND = 1_000_000_000
