@@ -36,6 +36,7 @@ __all__ = [
 
 WORKERD = "1.20261117.1"
 SERVER_CORE = 0
+BOTH = frozenset({SERVER_CORE, CLIENT_CORE})
 START_SECONDS = 60
 CACHE = Path.home() / ".cache" / "otelbridge" / "bench"
 
@@ -99,14 +100,24 @@ class Server(msgspec.Struct, frozen=True):
                     todo += [int(child) for child in (task / "children").read_text().split()]
         return found
 
-    def cpu_seconds(self) -> float:
-        """CPU time of all its threads so far; other programs on the machine change it far less than they change rates."""
+    def cpu_seconds(self, role: str | None = None) -> float:
+        """CPU time of all its threads so far; other programs on the machine change it far less than they change rates. With
+        `role`: of its processes that are loaders, or the hub."""
         total = 0
         for pid in self.processes():
+            if role is not None and role not in _arguments(pid):
+                continue
             with contextlib.suppress(OSError):
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
+
+    def pin(self, role: str, core: int) -> None:
+        """Move the processes of one role to a core."""
+        for pid in self.processes():
+            if role in _arguments(pid):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    os.sched_setaffinity(int(task.name), {core})
 
     def own_bytes(self) -> int:
         """Memory that is its own: what would be freed if it ended."""
@@ -127,6 +138,12 @@ class Server(msgspec.Struct, frozen=True):
         return total
 
 
+def _arguments(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
+
+
 def free_port() -> int:
     """A port that was free a moment ago, for programs that can't take port 0."""
     with socket.socket() as s:
@@ -136,11 +153,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, env: dict[str, str] | None = None, *, core: int = SERVER_CORE) -> Iterator[Server]:
-    """A program on one core, from when it accepts connections on; ended politely, and killed if it will not."""
+def running(
+    command: list[str], port: int, env: dict[str, str] | None = None, *, cores: frozenset[int] = frozenset({SERVER_CORE})
+) -> Iterator[Server]:
+    """A program on one core, or several, from when it accepts connections on; ended politely, and killed if it will not."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     try:
-        os.sched_setaffinity(process.pid, {core})
+        os.sched_setaffinity(process.pid, cores)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -174,13 +193,13 @@ def workerd_program() -> Path | None:
 
 
 @contextmanager
-def workerd(program: Path, folder: Path) -> Iterator[Server]:
+def workerd(program: Path, folder: Path, cores: frozenset[int] = frozenset({SERVER_CORE})) -> Iterator[Server]:
     """The peer, with the seed's loader for all of SOURCES."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.capnp").write_text(_CONFIG % port)
     (folder / "loader.js").write_text(_LOADER % json.dumps(SOURCES))
-    with running([str(program), "serve", "--experimental", str(folder / "config.capnp"), "config"], port) as server:
+    with running([str(program), "serve", "--experimental", str(folder / "config.capnp"), "config"], port, cores=cores) as server:
         yield server
 
 
@@ -192,12 +211,32 @@ def _environment(folder: Path, port: int, endpoint: str | None, settings: dict[s
 
 
 @contextmanager
-def otelbridge(folder: Path, endpoint: str | None = None, *, processes: int = 1, **settings: str) -> Iterator[Server]:
+def otelbridge(
+    folder: Path,
+    endpoint: str | None = None,
+    *,
+    processes: int = 1,
+    cores: frozenset[int] = frozenset({SERVER_CORE}),
+    **settings: str,
+) -> Iterator[Server]:
     """Ours; workers are registered with put(). `settings`: the rest of an OTELBRIDGE_ variable's name, and its value."""
     port = free_port()
     command = [str(Path(sys.executable).parent / "otelbridge"), "serve", "--processes", str(processes)]
-    with running(command, port, _environment(folder, port, endpoint, settings)) as server:
+    with running(command, port, _environment(folder, port, endpoint, settings), cores=cores) as server:
+        _until_ready(server)
         yield server
+
+
+def _until_ready(server: Server) -> None:
+    """The socket is there before the processes that answer on it."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=10).read()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError("the service is not ready")
 
 
 @contextmanager
@@ -228,7 +267,7 @@ def collector(folder: Path, port: int | None = None) -> Iterator[str]:
         "--otlp-http-endpoint", f"127.0.0.1:{port}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}",
         "--exporter", "blackhole", "--pid-file", str(folder / "rotel.pid"), "--log-file", str(folder / "rotel.log"),
     ]  # fmt: skip
-    with running(command, port, core=CLIENT_CORE):
+    with running(command, port, cores=frozenset({CLIENT_CORE})):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from bench import peers
-from bench.client import load
+from bench.client import CLIENT_CORE, load
 from bench.peers import SOURCES
 from bench.table import OURS, Table
 
@@ -16,7 +16,8 @@ OFF = "(tails off)"
 
 
 def measure(table: Table) -> None:
-    """Throughput with everything behind the spool on the server's core as well, and the CPU time of the loop's thread alone."""
+    """Throughput with everything behind the spool on the server's core as well; and what is left of it on the request path
+    when a hub does that: requests per second of the loaders' CPU time."""
     seconds = 1.0 if table.quick else 3.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -24,20 +25,27 @@ def measure(table: Table) -> None:
             peers.collector(folder / "collector") as endpoint,
             peers.otelbridge(folder / "on", endpoint) as on,
             peers.otelbridge(folder / "export", endpoint, store_enabled="0") as export,
+            peers.otelbridge(folder / "hub", endpoint, processes=2, cores=peers.BOTH) as hub,
             peers.untailed(folder / "off") as off,
         ):
-            for server in (on, export, off):
+            hub.pin("loader", peers.SERVER_CORE)
+            hub.pin("hub", CLIENT_CORE)
+            for server in (on, export, hub, off):
                 for kind in ("plain", "seed"):
                     peers.put(server.port, kind, SOURCES[kind])
             for _ in table.rounds():
                 for kind, what in (("plain", "no logs"), ("seed", "10 logs")):
                     rates = {}
-                    for who, server in (("on", on), ("export", export), ("off", off)):
+                    for who, server in (("on", on), ("export", export), ("hub", hub), ("off", off)):
                         load(server.port, f"/w/{kind}/x", connections=16, seconds=0.3)
-                        before = server.cpu_seconds()
+                        role = "loader" if who == "hub" else None
+                        before = server.cpu_seconds(role)
                         got = load(server.port, f"/w/{kind}/x", connections=16, seconds=seconds)
-                        rates[who] = got.rate, got.count / (server.cpu_seconds() - before)
+                        rates[who] = got.rate, got.count / (server.cpu_seconds(role) - before)
                     for who, row in (("on", "tail + store + export, all on one core"), ("export", "tail + export, all on one core")):
                         for index, unit in ((0, "requests/s"), (1, "requests/CPU s")):
                             table.note(f"{row}, {what}: {unit}", OURS, rates[who][index], unit=unit, goal=">= 0.9" if index else "")
                             table.note(f"{row}, {what}: {unit}", OFF, rates["off"][index])
+                    row = f"tail + store + export in the hub, {what}: requests/CPU s of the loaders"
+                    table.note(row, OURS, rates["hub"][1], unit="requests/CPU s", goal=">= 0.9")
+                    table.note(row, OFF, rates["off"][1])
