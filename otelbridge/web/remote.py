@@ -18,6 +18,7 @@ from yarl import URL
 from otelbridge.web.body import body_chunks
 from otelbridge.web.problem import Problem
 from otelbridge.web.reply import Header, Reply, stream
+from otelbridge.web.route import CLIENT_HEADER
 
 __all__ = ["Remote"]
 
@@ -26,14 +27,14 @@ _PATIENCE_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.05
 # Longer than the hub takes for its slowest answer; a live tail sends a ping every 15 s.
 _SILENCE_SECONDS: Final = 60.0
-_MAX_REQUESTS: Final = 1_000
+_MAX_REQUESTS: Final = 10_000  # live tails among them
 _WHOLE_BYTES: Final = 64 << 10
 _EVENTS: Final = "text/event-stream"
 _HOP: Final = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "expect")
 )
 # The token ends here. The host is the hub's own: what it makes of a request must not depend on it.
-_NOT_FORWARDED: Final = _HOP | {"authorization", "host", "content-length"}
+_NOT_FORWARDED: Final = _HOP | {"authorization", "host", "content-length", CLIENT_HEADER}
 
 
 class Remote:
@@ -102,6 +103,8 @@ class Remote:
 
     async def _ask(self, request: web.BaseRequest, target: str, body: _Body | None) -> aiohttp.ClientResponse:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED]
+        if request.protocol.peername:
+            headers.append((CLIENT_HEADER, request.protocol.peername[0]))
         url = URL(f"http://hub{target}", encoded=True)
         patience = _PATIENCE_SECONDS if target.startswith("/v1/") else 0.0
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from otelbridge.planes.data import DataPlane
     from otelbridge.settings import Settings
 
-__all__ = ["Call", "Parameter", "Planes", "Route", "Router"]
+__all__ = ["CLIENT_HEADER", "Call", "Parameter", "Planes", "Route", "Router"]
 
 T = TypeVar("T")
+
+# Believed on Unix sockets alone, which only processes of the service reach.
+CLIENT_HEADER: Final = "otelbridge-client-ip"
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -68,6 +71,12 @@ class Call(msgspec.Struct):
         """Knows what they left behind."""
         assert self.planes.control is not None
         return self.planes.control
+
+    @property
+    def client_ip(self) -> str:
+        """Address of the client; "" when that is not known. The loader that passed a request on says whose it was."""
+        peer = self.request.protocol.peername
+        return peer[0] if peer else self.request.headers.get(CLIENT_HEADER, "")
 
     async def body(self, at_least: int = 0) -> bytes:
         """The whole body. Problem 413 when it is larger than server.max_body_bytes, and than `at_least`."""

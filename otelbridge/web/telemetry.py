@@ -133,8 +133,7 @@ async def live_tail(call: Call) -> Reply:
     if live is None:
         raise Problem(503, "live-tail-off", "Live tail is off", "This bridge has no live tail: observability.enabled is off.")
     given = [(name, str(value)) for name, values in call.query.items() for value in (values if isinstance(values, list) else [values])]
-    peer = call.request.protocol.peername
-    own = [(name, peer[0] if peer and (name, value) == ("ip", "self") else value) for name, value in given]
+    own = [(name, call.client_ip if (name, value) == ("ip", "self") else value) for name, value in given]
     subscription = live.subscribe(tail_filter(own), call.request.headers.get("last-event-id"))
     try:
         return await event_stream(call.request, aiter(subscription))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from otelbridge.web import Service
+from otelbridge.web.remote import Remote
 
 TALK = """export default { async fetch(request) {
   console.log({ user: 'u-1', n: 5 }); console.error('bad thing');
@@ -249,3 +254,23 @@ async def test_logs_never_come_inline_by_default(running: Any) -> None:
     """The header is not even looked at: workers of others may log what their callers should not see."""
     await running.put("closed", TALK)
     assert (await running.ask("GET", "/w/closed/", headers={"otelbridge-logs": "inline"}))[2] == "ok"
+
+
+async def test_the_hub_knows_whose_request_a_loader_passes_on(serve: Any, tmp_path: Path) -> None:
+    """Through a loader, `ip=self` is the client's own address; a client that names another in the header is not believed."""
+    running = await serve()
+    await running.put("mine", TALK)
+    hub_socket = socket.socket(socket.AF_UNIX)
+    hub_socket.bind(str(tmp_path / "hub"))
+    async with (
+        Service(bridge=running.bridge, trusted=True) as hub,
+        Remote(str(tmp_path / "hub")) as remote,
+        Service(bridge=running.bridge, remote=remote) as front,
+    ):
+        await hub.listen_unix(hub_socket)
+        url = await front.listen("127.0.0.1", 0)
+        headers = {"otelbridge-client-ip": "192.0.2.1"}
+        async with running.session.get(f"{url}/v1/tail?ip=self&worker=mine", headers=headers) as tail:
+            await tail.content.readuntil(b"\n\n")
+            await running.ask("GET", "/w/mine/")
+            assert json.loads((await next_event(tail.content))["data"])["workerId"] == "mine"
