@@ -16,8 +16,8 @@ from pathlib import Path
 from bench.table import Table
 
 # What takes many minutes is run by name only.
-MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup")
-LATER = ("profile", "scale", "long")
+MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup", "export")
+LATER = ("profile", "scale", "long", "soak")
 
 
 def main(arguments: list[str]) -> int:

@@ -200,15 +200,19 @@ class FakeCollector:
 
     # ------------------------------------------------------------------------------------------------------------ gRPC
 
-    async def listen_grpc(self) -> None:
-        """Listen for gRPC too. Faults: Status codes there are the numbers of gRPC's codes; retry_after is in its details."""
+    async def listen_grpc(self, key: bytes = b"", certificate: bytes = b"", authority: bytes = b"") -> None:
+        """Listen for gRPC too, with TLS when there is a key: clients need a certificate of the authority then. Faults: Status codes there are the numbers of gRPC's codes; retry_after is in its details."""
         import grpc.aio  # type: ignore[import-untyped]
 
         self._grpc = grpc.aio.server(options=[("grpc.max_receive_message_length", self._max_grpc)])
         self._grpc.add_generic_rpc_handlers([self._handler(grpc)])
-        port = self._grpc.add_insecure_port("127.0.0.1:0")
+        if key:
+            secure = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+            port = self._grpc.add_secure_port("127.0.0.1:0", secure)
+        else:
+            port = self._grpc.add_insecure_port("127.0.0.1:0")
         await self._grpc.start()
-        self.grpc_url = f"http://127.0.0.1:{port}"
+        self.grpc_url = f"{'https' if key else 'http'}://127.0.0.1:{port}"
 
     def _handler(self, grpc: Any) -> Any:
         methods = {"LogsService": "logs", "TraceService": "spans", "MetricsService": "metrics"}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from otelbridge.model.part import End, Notice, Part, SpanClose, SpanOpen, entries
+from otelbridge.model.part import End, Notice, Part, SpanClose, SpanOpen, entries, span_entries
 from otelbridge.model.trace import DiagnosticsEvent, Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent, Subrequest, TraceLog
 from otelbridge.otel.shape import TRUNCATED, Shape
 
@@ -171,12 +171,12 @@ def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN) -> list[SpanRow]:
     ids: dict[int, bytes] = {0: server}
     closed: dict[bytes, SpanClose] = {}
     for part in parts:
-        for entry in entries(part):
+        for entry in span_entries(part):
             if isinstance(entry, SpanOpen):
                 again = f":{entry.sequence}" if entry.number in ids else ""  # only a guest without our prelude repeats a number
                 ids[entry.number] = span_id = span_id_of(last.invocation_id, f"span:{entry.number}{again}")
                 opened.append((entry, span_id))
-            elif isinstance(entry, SpanClose) and entry.number in ids:
+            elif entry.number in ids:
                 closed[ids[entry.number]] = entry
     for entry, span_id in opened:
         close = closed.get(span_id)

@@ -42,7 +42,7 @@ class GrpcTransport:
         try:
             call = self._open(request.signal)
             answer = await call(
-                request.message.SerializeToString(),
+                request.payload(),
                 timeout=timeout_s,
                 metadata=tuple(self._endpoint.headers.items()),
                 compression=grpc.Compression.Gzip if self._endpoint.gzip else grpc.Compression.NoCompression,

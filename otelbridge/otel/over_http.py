@@ -45,7 +45,7 @@ class HttpTransport:
 
     async def send(self, request: Request, timeout_s: float) -> Verdict:
         endpoint = self._endpoint
-        body = to_json(request.message) if self._json else request.message.SerializeToString()
+        body = to_json(request.message) if self._json else request.payload()
         if len(body) > MAX_HTTP_BYTES:
             return Refused(f"the request has {len(body)} bytes; OTLP allows {MAX_HTTP_BYTES}")
         headers = {}

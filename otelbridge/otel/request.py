@@ -43,6 +43,7 @@ class Request:
         self.records = 0
         self.group = 0  # the resource group that records were added to last
         self._workers: list[str] = []  # whose the resource groups are
+        self._payload: bytes | None = None
         self._open: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     # ------------------------------------------------------------------------------------------------------- building
@@ -149,9 +150,11 @@ class Request:
 
     # ---------------------------------------------------------------------------------------------------------- using
 
-    def size(self) -> int:
-        """Bytes as protobuf."""
-        return int(self.message.ByteSize())
+    def payload(self) -> bytes:
+        """The request as protobuf, made once: nothing may be added after that."""
+        if self._payload is None:
+            self._payload = bytes(self.message.SerializeToString())
+        return self._payload
 
     @property
     def divisible(self) -> bool:

@@ -71,7 +71,7 @@ class Sender:
         order of its records: `settled` gets the fates of the next ones. Only cancellation leaves some open."""
         if not request.records:
             return None
-        if request.divisible and request.size() > self._max_bytes:
+        if request.divisible and len(request.payload()) > self._max_bytes:
             return await self._halves(request, settled)
         since: float | None = None  # when it was first answered with what may never work
         while True:

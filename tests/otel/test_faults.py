@@ -32,8 +32,8 @@ async def test_passing_faults_lose_and_repeat_nothing(
 ) -> None:
     """After a fault of the way, the same records are sent again and arrive once."""
     collector.faults = [fault, fault]
+    append(writer, *(new_part(f"{i}") for i in range(5)))
     async with exporting(collector.url, **ONLY_LOGS) as exporter:
-        append(writer, *(new_part(f"{i}") for i in range(5)))
         assert await exporter.drain(20)
         assert exporter.exports()["total"]["logs"] == line(5, 5)
         assert exporter.exports()["destinations"][0]["state"] == "ok"
