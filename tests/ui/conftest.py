@@ -80,8 +80,10 @@ class Watch:
             self.faults.append(f"asks {asked}")
 
     def _console(self, message: Any) -> None:
-        # That the network failed, or an answer was an error, the browser says itself; tests provoke both.
-        if message.type == "error" and "Failed to load resource" not in message.text:
+        # That the network failed, an answer was an error or a frame's script was not run, the browser says itself; tests provoke all three.
+        if message.type == "error" and not message.text.startswith(
+            ("Failed to load resource", "Blocked script execution in 'about:srcdoc'")
+        ):
             self.faults.append(f"console: {message.text}")
 
 

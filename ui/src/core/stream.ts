@@ -1,5 +1,5 @@
 // Live tail: server-sent events read through fetch(), because EventSource can't send the token.
-import { ApiError, ask } from './api';
+import { again, ApiError, ask } from './api';
 import type { Record_ } from './types';
 
 export type TailState = 'connecting' | 'live' | 'lost' | 'ended';
@@ -31,6 +31,10 @@ async function run(params: URLSearchParams, watcher: Watcher, signal: AbortSigna
       await read(answer.body!.getReader(), last, watcher);
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof ApiError && error.problem.status === 401) {
+        await tokenGiven(signal);
+        continue;
+      }
       if (error instanceof ApiError && error.problem.status < 500) return watcher.state('ended', error.message);
     }
     if (signal.aborted) return;
@@ -38,6 +42,20 @@ async function run(params: URLSearchParams, watcher: Watcher, signal: AbortSigna
     await new Promise((done) => setTimeout(done, wait));
     wait = Math.min(wait * 2, 8_000);
   }
+}
+
+/** Wait until somebody has given another token. */
+function tokenGiven(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    const unwatch = again.watch(() => {
+      unwatch();
+      done();
+    });
+    signal.addEventListener('abort', () => {
+      unwatch();
+      done();
+    });
+  });
 }
 
 async function read(reader: ReadableStreamDefaultReader<Uint8Array>, last: { id: string }, watcher: Watcher): Promise<void> {

@@ -1,0 +1,183 @@
+"""Invocations and their waterfall, workers, queries, health: each page's main path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.ui.expecting import expect
+from tests.ui.site import Collector, Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+TEA = """import { tracing } from 'cloudflare:workers';
+export default { async fetch(request) {
+  const { pathname } = new URL(request.url);
+  await tracing.enterSpan('steep', async (span) => { span.setAttribute('minutes', 3); await scheduler.wait(20); console.log('steeped'); });
+  try { await fetch('http://127.0.0.1:1/milk'); } catch (error) { console.warn(error.message); }
+  if (pathname === '/spill') throw new Error('spilled');
+  return new Response('tea', { status: pathname === '/none' ? 404 : 200 });
+} }"""
+
+
+@pytest.fixture(scope="session", name="tea")
+def make_tea(site: Site) -> Site:
+    """A worker with spans and subrequests that was called five times, twice in vain."""
+    site.put("tea", TEA, tags={"team": "kitchen"})
+    for path in ("one", "two", "none", "spill", "spill"):
+        site.ask("GET", f"/w/tea/{path}", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    site.wait_for_logs("worker:tea kind:invocation", 5)
+    return site
+
+
+def test_list_of_invocations_narrows_and_opens(open_page: Callable[..., Page], tea: Site) -> None:
+    """Outcome, duration, CPU and start are listed; an outcome narrows the list; Enter opens a row."""
+    page = open_page("/invocations?q=worker:tea")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    expect(page.locator("tbody")).to_contain_text("cold")
+    page.get_by_label("Add an outcome").select_option("exception")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/invocations/[0-9a-f]{32}$"))
+    expect(page.locator("h1")).to_have_text("GET /spill")
+
+
+def test_waterfall_shows_all_parts_and_the_logs_among_them(open_page: Callable[..., Page], tea: Site) -> None:
+    """Load, run, spans and subrequests are bars in their places; lines are on the axis and lead to their text."""
+    first = tea.wait_for_logs("worker:tea kind:invocation path:/one")[0]
+    page = open_page(f"/invocations/{first['invocationId']}")
+    names = page.locator(".waterfall li .wf-name").all_inner_texts()
+    assert names == ["invocation", "load and start", "run", "steep", "GET http://127.0.0.1:1/milk"]
+    expect(page.locator(".wf-bar.subrequest")).to_have_class(re.compile("failed"))
+    expect(page.locator(".waterfall")).to_contain_text("minutes=3")
+    boxes: list[Any] = [bar.bounding_box() for bar in page.locator(".wf-bar").all()]
+    run, steep, milk = boxes[2], boxes[3], boxes[4]
+    assert run["x"] <= steep["x"] + 1
+    assert steep["x"] + steep["width"] <= milk["x"] + 2
+    page.locator(".wf-tick.warn").click()
+    expect(page.locator(".lines .picked")).to_contain_text("refused" if "refused" in page.locator(".lines").inner_text() else "127.0.0.1")
+
+
+def test_invocations_of_one_trace_stand_together(open_page: Callable[..., Page], tea: Site) -> None:
+    """Traces are listed with their sums; a trace leads to its invocations, and each of them shows the others."""
+    page = open_page("/invocations?view=traces&q=worker:tea")
+    row = page.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator("td").nth(3)).to_have_text("5")
+    row.locator("a").click()
+    expect(page.locator("tbody tr")).to_have_count(5)
+    page.locator("tbody a").first.click()
+    expect(page.get_by_role("region", name="Trace").locator("tbody tr")).to_have_count(5)
+
+
+def test_workers_are_listed_with_their_rates(open_page: Callable[..., Page], tea: Site) -> None:
+    """Invocations, errors, p95, last use and a line of bars stand at each worker; the filter finds one."""
+    page = open_page("/workers")
+    page.keyboard.press("/")
+    page.keyboard.type("TEA")
+    row = page.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("team: kitchen")
+    expect(row.locator("td").nth(2)).to_have_text("5")
+    expect(row.locator("td").nth(3)).to_have_text("2 (40.0 %)")
+    expect(row.locator(".sparkline .bad")).not_to_have_count(0)
+    row.get_by_role("link").click()
+    page.wait_for_url("**/workers/tea")
+
+
+def test_worker_shows_code_limits_versions_and_what_it_did(open_page: Callable[..., Page], tea: Site) -> None:
+    """One page has the worker's figures, chart, invocations, lines, code and versions; Edit opens its code."""
+    page = open_page("/workers/tea")
+    expect(page.locator(".facts")).to_contain_text("Invocations5")
+    expect(page.get_by_role("region", name="Latest logs")).to_contain_text("steeped")
+    expect(page.get_by_role("region", name="Last hour").locator("canvas")).to_be_visible()
+    expect(page.locator(".code-box .cm-content")).to_contain_text("enterSpan")
+    expect(page.get_by_role("region", name="Versions")).to_contain_text("in force")
+    page.get_by_role("link", name="Edit").click()
+    expect(page.locator(".cm-content")).to_contain_text("enterSpan")
+
+
+def test_worker_is_deleted_only_when_confirmed(open_page: Callable[..., Page], site: Site) -> None:
+    """Delete asks first: no keeps the worker, yes removes it."""
+    site.put("short-lived", "export default { fetch: () => new Response('here') }")
+    page = open_page("/workers/short-lived")
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("button", name="Keep it").click()
+    assert site.ask("GET", "/v1/workers/short-lived")[0] == 200
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("button", name="Delete short-lived").click()
+    page.wait_for_url("**/workers")
+    assert site.ask("GET", "/v1/workers/short-lived")[0] == 404
+
+
+def test_query_counts_groups_and_leads_to_the_records(open_page: Callable[..., Page], tea: Site) -> None:
+    """A question is put together in the form, answered as table and chart, kept in the address, and leads to its records."""
+    page = open_page("/query?q=worker:tea kind:invocation")
+    page.get_by_role("button", name="+ group").click()
+    page.get_by_label("Group 1").fill("outcome")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="+ calculation").click()
+    rows = page.locator(".query-result tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("ok")
+    expect(rows.first.locator("td").nth(1)).to_have_text("3")
+    expect(page.locator(".query-result thead")).to_contain_text("p95(wallMs)")
+    expect(page.locator(".query-result canvas")).to_be_visible()
+    page.get_by_role("button", name="+ filter").click()
+    page.get_by_label("Field of filter 1").fill("status")
+    page.keyboard.press("Enter")
+    page.get_by_label("Value of filter 1").fill("404")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    other = open_page(page.url.removeprefix(tea.url))
+    expect(other.locator(".query-result tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Records").click()
+    expect(page.locator(".row").first).to_be_visible()
+
+
+def test_query_compares_with_the_period_before(open_page: Callable[..., Page], tea: Site) -> None:
+    """With compare, the table has the figure of the period before and the chart a dashed line."""
+    page = open_page("/query?q=worker:tea kind:invocation")
+    page.get_by_role("button", name="compare with before").click()
+    expect(page.locator(".query-result thead")).to_contain_text("before")
+    expect(page.locator(".query-result figcaption")).to_contain_text("count, before")
+    page.get_by_role("tab", name="Bars").click()
+    expect(page.locator(".query-result canvas")).to_be_visible()
+    page.get_by_role("tab", name="Table").click()
+    expect(page.locator(".query-result canvas")).to_have_count(0)
+
+
+def test_saved_query_is_there_again(open_page: Callable[..., Page], tea: Site) -> None:
+    """A question saved under a name is asked again at a click, and forgotten at another."""
+    page = open_page("/query?q=worker:tea&by=level")
+    page.get_by_label("Name for this query").fill("levels of tea")
+    page.get_by_role("button", name="Save").click()
+    page.goto(f"{tea.url}/query")
+    page.get_by_role("link", name="levels of tea").click()
+    expect(page.get_by_role("combobox", name="Query")).to_have_value("worker:tea")
+    page.get_by_label("Forget levels of tea").click()
+    expect(page.get_by_role("link", name="levels of tea")).to_have_count(0)
+
+
+def test_health_says_what_is_wrong_and_what_to_do(open_page: Callable[..., Page], own_site: Callable[..., Site]) -> None:
+    """A collector that goes away is named with advice while records wait, and all is well again when they have arrived."""
+    with Collector() as collector:
+        one = own_site(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BLRP_SCHEDULE_DELAY="100")
+        one.put("demo", "export default { fetch() { console.log('x'); return new Response('x') } }")
+        collector.status = 503
+        one.ask("GET", "/w/demo/")
+        page = open_page("/health", of=one)
+        expect(page.locator(".findings .bad")).to_contain_text("does not take telemetry")
+        expect(page.locator(".findings .bad")).to_contain_text("Nothing is lost")
+        collector.status = 200
+        expect(page.locator(".findings")).to_contain_text("All is well", timeout=30_000)
+        ledger = page.get_by_role("region", name="Loss ledger")
+        expect(ledger).to_contain_text("demo")
+        assert one.ask("GET", "/v1/exports")[1]["total"]["logs"]["queued"] == 0
+        expect(page.get_by_role("region", name="Processes")).to_contain_text("running")
