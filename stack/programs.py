@@ -38,6 +38,7 @@ class Program:
     package: str
     title: str
     stamp: str = ""  # the variable that holds the version: what the program says of itself, and so what the tests print
+    tags: str = ""  # Go's build tags
     minutes: str = "1"  # of a cold build on two cores
     steps: tuple[str, ...] = field(default=())  # programs that must be built before
 
@@ -80,7 +81,9 @@ PROGRAMS: Mapping[str, Program] = {
             package="github.com/prometheus/prometheus/cmd/prometheus",
             title="Prometheus",
             stamp="github.com/prometheus/common/version.Version",
-            minutes="4",
+            # Nothing is scraped here; finding targets in 26 clouds is two thirds of the build.
+            tags="remove_all_sd",
+            minutes="2",
         ),
         Program(
             name="kustomize",
@@ -127,7 +130,7 @@ def build(name: str, *, say: Callable[[str], None] = lambda line: print(line, fi
         flags = f"-s -w -X {program.stamp}={program.version}" if program.stamp else "-s -w"
         made = Path(scratch) / "made"
         made.mkdir()
-        _run([go, "build", "-trimpath", "-ldflags", flags, "-o", str(made / name), program.package], source)
+        _run([go, "build", "-trimpath", "-tags", program.tags, "-ldflags", flags, "-o", str(made / name), program.package], source)
         try:
             made.rename(path.parent)
         except OSError:
@@ -139,7 +142,8 @@ def build(name: str, *, say: Callable[[str], None] = lambda line: print(line, fi
 
 def _fingerprint(program: Program) -> str:
     """Changes with everything that changes the program, so that the cache never serves an old one."""
-    digest = hashlib.sha256(repr((program, subprocess.run([_go(), "version"], capture_output=True, check=True).stdout)).encode())
+    go = subprocess.run([_go(), "version"], capture_output=True, check=True).stdout
+    digest = hashlib.sha256(repr((program.version, program.package, program.stamp, program.tags, go)).encode())
     for step in program.steps:
         digest.update(_fingerprint(PROGRAMS[step]).encode())
     for file in sorted((_MODULES / program.name).iterdir()):
