@@ -18,6 +18,7 @@ __all__ = ["colours", "emit", "fail", "is_pretty", "jsonl", "safe", "say", "styl
 # What a terminal would obey: a worker's text must not move the cursor, set the title or hide other lines.
 _CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0))} | {0x09: "\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _CONTROL |= {c: f"\\u{c:04x}" for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))}
+_WAIT_SECONDS = 1.0
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -39,9 +40,12 @@ def waiting(what: str) -> Iterator[None]:
         return
     done = threading.Event()
     started = time.monotonic()
+    shown = False
 
     def show() -> None:
-        while not done.wait(1.0):
+        nonlocal shown
+        while not done.wait(_WAIT_SECONDS):
+            shown = True
             click.echo(f"\r{what} … {time.monotonic() - started:.0f} s ", nl=False, err=True)
 
     thread = threading.Thread(target=show, daemon=True)
@@ -51,7 +55,7 @@ def waiting(what: str) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        if time.monotonic() - started > 1.0:
+        if shown:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from otelbridge.cli.output import fail, safe, say, style
+from otelbridge.cli.output import fail, safe, say, style, waiting
 from otelbridge.cli.records import text_of
 from otelbridge.cli.workers import WORKER_TYPES, worker_file
 
 if TYPE_CHECKING:
     from otelbridge import RunResult, WorkerCode
+    from otelbridge.model.part import Part
 
 __all__ = ["run"]
 
@@ -28,7 +30,7 @@ __all__ = ["run"]
 def run(file: Path, method: str | None, path: str, data: str | None, headers: tuple[str, ...], config: Path | None) -> None:
     """Run a worker file once, without a service.
 
-    The response's body goes to stdout, logs and exceptions to stderr. Exit code 1 when the invocation fails.
+    The response's body goes to stdout, logs as they happen and exceptions to stderr. Exit code 1 when the invocation fails.
     """
     import asyncio
 
@@ -49,20 +51,30 @@ async def _run(
     with tempfile.TemporaryDirectory(prefix="otelbridge-run-") as folder:
         # Its own spool and no store: a service may be using the ones of this directory. The engine's cache may be shared.
         settings = Settings(file=config, flags={"data_dir": folder, "store.enabled": False, "sandbox.cache_dir": cache})
-        async with Bridge(settings) as bridge:
+        async with contextlib.AsyncExitStack() as stack:
+            with waiting("starting the engine"):
+                bridge = await stack.enter_async_context(Bridge(settings))
             url = path if path.startswith(("http://", "https://")) else "http://worker/" + path.removeprefix("/")
             try:
                 request = Request(method, url, headers, body)
             except ValueError as e:
                 fail(str(e), 2)
-            return await bridge.run(code, request, worker_id=worker_id, timeout=settings.limits.wall_ms / 1000)
+            return await bridge.run(code, request, worker_id=worker_id, timeout=settings.limits.wall_ms / 1000, listener=_show)
+
+
+def _show(part: Part) -> None:
+    """Lines as they happen."""
+    from otelbridge.model.part import entries
+    from otelbridge.model.trace import TraceLog
+
+    for entry in entries(part):
+        if isinstance(entry, TraceLog):
+            colour = {"warn": "yellow", "error": "red", "info": "cyan", "debug": "bright_black"}.get(entry.level)
+            text = " ".join(text_of(argument) for argument in entry.message)
+            say(style(f"({entry.level}) {safe(text)}", colour, sys.stderr))
 
 
 def _report(result: RunResult) -> int:
-    for log in result.logs.items:
-        colour = {"warn": "yellow", "error": "red", "info": "cyan", "debug": "bright_black"}.get(log["level"])
-        text = " ".join(text_of(argument) for argument in log["message"])
-        say(style(f"({log['level']}) {safe(text)}", colour, sys.stderr))
     for e in result.logs.exceptions:
         say(style(safe(f"{e['name']}: {e['message']}"), "red", sys.stderr))
         for line in (e.get("stack") or "").split("\n"):

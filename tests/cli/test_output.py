@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import time
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otelbridge.cli import output
 from otelbridge.cli.output import colours, emit, safe, table
 from otelbridge.cli.records import line_of
 
@@ -77,3 +81,30 @@ def test_help_is_quick_to_import(invoke: Callable[..., click.testing.Result]) ->
     assert result.exit_code == 0
     for command in ("serve", "run", "workers", "tail", "logs", "query", "exports", "check", "completion"):
         assert f"\n  {command}" in result.output
+
+
+class Terminal(io.StringIO):
+    """A terminal's stderr."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_work_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a line tells what is waited for, and is gone when that is over; quick work and pipes see nothing."""
+    terminal, pipe = Terminal(), io.StringIO()
+    monkeypatch.setattr(output, "_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with output.waiting("searching"):
+        while "searching" not in terminal.getvalue():
+            time.sleep(0.001)
+    assert terminal.getvalue().startswith("\rsearching … 0 s ")
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    monkeypatch.setattr(sys, "stderr", pipe)
+    with output.waiting("searching"):
+        time.sleep(0.01)
+    monkeypatch.setattr(output, "_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(sys, "stderr", quick := Terminal())
+    with output.waiting("searching"):
+        pass
+    assert (pipe.getvalue(), quick.getvalue()) == ("", "")
