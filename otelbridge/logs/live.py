@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from otelbridge.logs.events import Decoder, EventBatch, Places, batches_of, read_places, select
+from otelbridge.logs.events import Decoder, EventBatch, Places, batches_of, gap, read_places, select
 from otelbridge.logs.subscription import Subscription
 from otelbridge.logs.tail_filter import TailFilter, tail_filter
 from otelbridge.logs.wake import Wake
@@ -28,12 +29,16 @@ _READ_BYTES = 256 << 10
 
 
 class _Found(msgspec.Struct):
-    """What one look into a spool gave: where it ended, its batches, and per filter what to send and how many events."""
+    """What one look into a spool gave: where it ended, its batches, and per filter what to send and how many events.
+
+    `lost`: the spool had let go of segments before they were read.
+    """
 
     places: dict[str, Position]
     frames: int
     batches: list[EventBatch]
     selected: dict[TailFilter, tuple[bytes, int]]
+    lost: bool = False
 
 
 class LiveTail:
@@ -122,16 +127,27 @@ class LiveTail:
 
     def _gather(self, name: str, reader: SpoolReader, filters: tuple[TailFilter, ...]) -> _Found:
         """Read, decode and select, in a thread: a burst of lines keeps no one else waiting."""
+        before = reader.position
         frames = reader.read(_READ_BYTES)
+        # The open file is read to its end also when it has been removed: only whole segments can be missed.
+        lost = bool(frames) and before.offset > 0 and frames[0].start.segment > before.segment + 1
+        for last, following in itertools.pairwise(frames):
+            if following.start.segment > last.start.segment + 1:  # read again from there, to tell it where it is
+                reader.seek(last.position)
+                frames = frames[: frames.index(following)]
+                break
         places = dict(self._places)
         if not filters:  # nobody looks: a few copies of bytes is all that it costs
-            return _Found(places | {name: reader.position}, len(frames), [], {})
+            return _Found(places | {name: reader.position}, len(frames), [], {}, lost)
         batches = batches_of(self._decoder, name, frames, places)
         places[name] = reader.position
-        return _Found(places, len(frames), batches, {wanted: select(batches, wanted) for wanted in filters})
+        return _Found(places, len(frames), batches, {wanted: select(batches, wanted) for wanted in filters}, lost)
 
     def _send(self, found: _Found) -> None:
         self._places = found.places
+        if found.lost:
+            for subscription in [one for some in self._subscribers.values() for one in some]:
+                subscription.put(gap(None), 0)
         if not found.batches:
             return
         for wanted, subscribers in self._subscribers.items():

@@ -156,6 +156,26 @@ async def test_what_the_spool_no_longer_has_is_a_gap(data_dir: Path) -> None:
             assert texts(await read(await started(second), 2))[:2] == ["missed None", "x" * 1_000]
 
 
+async def test_segments_that_went_before_they_were_read_are_a_gap(data_dir: Path) -> None:
+    """When the tail itself falls behind so far that the spool lets go of what it has not read, everybody is told."""
+    async with Tailed(data_dir, segment_bytes=4096) as tailed, tailed.live.subscribe() as subscription:
+        chunks = await started(subscription)
+        tailed.put(part(line("0"), ended=False))
+        assert texts(await read(chunks, 1)) == ["0"]
+        reader = tailed.live._readers["main"]
+        tailed.live._readers = {}  # it does not come to read for a while
+        for i in range(1, 20):
+            tailed.put(part(line("x" * 1_000), number=i, ended=False))
+        names = sorted(path for path in (data_dir / "spool").iterdir() if path.suffix == ".seg")
+        for path in names[:-1]:
+            path.unlink()
+        tailed.live._readers = {"main": reader}
+        tailed.live.wake()
+        found = texts(await read(chunks, 5))
+        assert found.index("missed None") < len(found) - 1
+        assert found.count("missed None") == 1
+
+
 async def test_slow_subscribers_are_told_how_many_they_missed(data_dir: Path) -> None:
     """A full queue takes nothing more; what didn't fit is counted, and announced before what comes next."""
     async with Tailed(data_dir) as tailed, tailed.live.subscribe() as slow, tailed.live.subscribe(TailFilter(levels=("error",))) as quick:
