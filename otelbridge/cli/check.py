@@ -11,11 +11,10 @@ import click
 from otelbridge.cli.output import colours, is_pretty, jsonl, safe, say, style, table
 
 if TYPE_CHECKING:
+    from otelbridge.otel import Environment, Probed
     from otelbridge.settings import Settings
 
 __all__ = ["check"]
-
-SIGNALS = {"logs": "/v1/logs", "traces": "/v1/traces", "metrics": "/v1/metrics"}
 
 
 @click.command()
@@ -23,93 +22,50 @@ SIGNALS = {"logs": "/v1/logs", "traces": "/v1/traces", "metrics": "/v1/metrics"}
 @click.option("--probe/--no-probe", default=True, help="Ask each destination whether it takes telemetry.")
 @click.option("--format", "form", type=click.Choice(["pretty", "json"]), help="[default: pretty on a terminal, else json]")
 def check(config: Path | None, probe: bool, form: str | None) -> None:
-    """Show every setting with its source, what is sent where, and whether it arrives.
+    """Show every setting and OTEL_* variable with its source, what is sent where, and whether it arrives.
 
-    Exit code 1 when a destination can't be reached.
+    Each destination is asked with its own protocol, headers and certificates, by an export without records. Exit code 1 when a destination can't be reached.
     """
+    import asyncio
+
+    import msgspec
+
+    from otelbridge.otel import Environment
     from otelbridge.settings import Settings
 
-    settings = Settings(file=config)
+    settings, environment = Settings(file=config), Environment()
+    for warning in environment.warnings:
+        say(style(f"warning: {safe(warning)}", "yellow", sys.stderr))
     rows = [{"setting": key, "value": value, "source": source} for key, value, source in settings.shown()]
-    rows += _standard_variables()
-    destinations = [d | ({"answer": _probe(d)} if probe else {}) for d in _destinations(settings)]
+    rows += [{"setting": s.name, "value": s.value, "source": s.source} for s in environment.shown]
+    found = asyncio.run(_destinations(settings, environment, ask=probe))
     if is_pretty(form):
-        _print(rows, destinations)
+        _print(rows, found)
     else:
-        for row in [*rows, *destinations]:
-            jsonl({name: value for name, value in row.items() if name != "headers"})
-    if any(str(d.get("answer", "ok")) != "ok" for d in destinations):
+        for row in [*rows, *(msgspec.to_builtins(one) for one in found)]:
+            jsonl(row)
+    if any(one.answer not in (None, "ok") for one in found):
         sys.exit(1)
 
 
-def _print(rows: list[dict[str, Any]], destinations: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], found: list[Probed]) -> None:
     table(rows, ["setting", "value", "source"])
     click.echo()
-    if not destinations:
+    if not found:
         say("Nothing is exported: set OTEL_EXPORTER_OTLP_ENDPOINT. Search, queries and live tail work without.")
-    for d in destinations:
-        answer = d.get("answer")
-        told = "" if answer is None else f": {style(safe(answer), 'green' if answer == 'ok' else 'red')}"
-        click.echo(f"{d['signal']} to {safe(d['endpoint'])} ({d['protocol']}, {d['destination']}){told}", color=colours())
+    for one in found:
+        told = "" if one.answer is None else f": {style(safe(one.answer), 'green' if one.answer == 'ok' else 'red')}"
+        click.echo(f"{one.signal} to {safe(one.endpoint)} ({one.protocol}, {one.destination}){told}", color=colours())
 
 
-def _standard_variables() -> list[dict[str, Any]]:
-    """The OTEL_* variables that are set; the others have the defaults of the specification."""
-    from otelbridge.otel.environment import Environment
+async def _destinations(settings: Settings, environment: Environment, *, ask: bool) -> list[Probed]:
+    import msgspec
 
-    environment = Environment()
-    for warning in environment.warnings:
-        say(style(f"warning: {safe(warning)}", "yellow", sys.stderr))
-    return [{"setting": s.name, "value": s.value, "source": s.source} for s in environment.shown if s.source != "default"]
+    from otelbridge.otel import destinations, probe
 
-
-def _destinations(settings: Settings) -> list[dict[str, Any]]:
-    """What goes where: a row per destination and signal."""
-    from otelbridge.otel.environment import SIGNALS as STANDARD
-    from otelbridge.otel.environment import Environment
-
-    environment = Environment()
-    names = {"logs": "logs", "spans": "traces", "metrics": "metrics"}
-    rows: list[dict[str, Any]] = []
-    for signal in STANDARD:
-        if environment.exports(signal):
-            e = environment.endpoints[signal]
-            rows.append(
-                {
-                    "destination": "OTEL_* variables",
-                    "signal": names[signal],
-                    "protocol": e.protocol,
-                    "endpoint": e.url,
-                    "headers": e.headers,
-                }
-            )
-    for d in settings.export.destinations:
-        for name in d.signals:
-            url = d.endpoint if d.protocol == "grpc" else d.endpoint.rstrip("/") + SIGNALS[name]
-            rows.append({"destination": d.name, "signal": name, "protocol": d.protocol, "endpoint": url, "headers": d.headers})
-    return rows
-
-
-def _probe(destination: dict[str, Any]) -> str:
-    """What a destination says to an empty export; "ok" when it takes it. Over gRPC only whether it listens."""
-    import socket
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.parse import urlsplit
-    from urllib.request import Request, urlopen
-
-    parts = urlsplit(destination["endpoint"])
-    try:
-        if destination["protocol"] == "grpc":
-            with socket.create_connection((parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 4317)), timeout=5):
-                return "ok"
-        is_json = destination["protocol"] == "http/json"
-        headers = {"content-type": "application/json" if is_json else "application/x-protobuf", **destination["headers"]}
-        with urlopen(Request(destination["endpoint"], b"{}" if is_json else b"", headers, method="POST"), timeout=5):
-            return "ok"
-    except HTTPError as e:
-        with e:
-            return f"it answers {e.code} {e.reason}; check the endpoint and its headers"
-    except (OSError, HTTPException, ValueError) as e:
-        reason = e.reason if isinstance(e, URLError) else e
-        return f"not reachable ({reason}); is the collector running?"
+    found = []
+    for destination in destinations(settings, environment):
+        for one in await probe(destination, ask=ask):
+            hint = "; is the collector running?" if one.answer is not None and "Connect" in one.answer else ""
+            found.append(msgspec.structs.replace(one, answer=f"{one.answer}{hint}") if hint else one)
+    return found

@@ -11,23 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from otelbridge.otel.console import ConsoleTransport
+from otelbridge.otel.connect import connect
 from otelbridge.otel.deadletter import DeadLetters
-from otelbridge.otel.destination import CONSOLE, Destination, destinations
-from otelbridge.otel.environment import LOGS, METRICS, SPANS, Endpoint, Environment, Signal
+from otelbridge.otel.destination import Destination, destinations
+from otelbridge.otel.environment import LOGS, METRICS, SPANS, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
 from otelbridge.otel.lane import Lane
 from otelbridge.otel.measures import Measure, measures
 from otelbridge.otel.metrics import prometheus
 from otelbridge.otel.metrics_lane import CONSUMER, MetricsLane, MetricsTarget
 from otelbridge.otel.outbox import Outbox
-from otelbridge.otel.over_http import HttpTransport
 from otelbridge.otel.report import exports, untold
 from otelbridge.otel.resource import Resources, bridge_attributes, shared_attributes
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Sender
 from otelbridge.otel.shape import Shape
-from otelbridge.otel.transport import Transport
 from otelbridge.settings import Settings
 from otelbridge.spool import forget_consumer, registered_consumers
 
@@ -172,7 +170,7 @@ class Exporter:
     def _sender(self, destination: Destination, signal: Signal) -> Sender:
         endpoint = destination.endpoints[signal]
         return Sender(
-            _transport(endpoint),
+            connect(endpoint),
             timeout_s=endpoint.timeout_ms / 1000,
             retry_bounded_s=self._settings.export.retry_500_seconds,
             max_bytes=_MAX_REQUEST_BYTES,
@@ -302,16 +300,6 @@ class Exporter:
                         reason=reason,
                         count=count,
                     )
-
-
-def _transport(endpoint: Endpoint) -> Transport:
-    if endpoint.protocol == CONSOLE:
-        return ConsoleTransport()
-    if endpoint.protocol == "grpc":
-        from otelbridge.otel.over_grpc import GrpcTransport
-
-        return GrpcTransport(endpoint)
-    return HttpTransport(endpoint)
 
 
 def _consumer(destination: str, signal: Signal) -> str:

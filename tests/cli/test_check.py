@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from otelbridge.settings import entries
 from tests.cli.peer import Peer
+from tests.collector import FakeCollector
 
 Invoke = Callable[..., click.testing.Result]
 
@@ -30,7 +32,9 @@ def test_every_setting_is_shown_with_its_source(invoke: Invoke, tmp_path: Path) 
     assert set(entries()) <= set(shown)
     assert shown["server.port"] == ("1234", "file otelbridge.toml")
     assert shown["limits.cpu_ms"] == ("7", "environment OTELBRIDGE_LIMITS_CPU_MS")
-    assert shown["OTEL_SERVICE_NAME"][0] == "mine"
+    assert shown["OTEL_SERVICE_NAME"] == ("mine", "environment OTEL_SERVICE_NAME")
+    assert shown["OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"] == ("512", "default")
+    assert shown["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] == ("10000", "default")
     assert shown["server.host"] == ("127.0.0.1", "default")
     assert "hunter2" not in result.output
 
@@ -62,6 +66,24 @@ def test_an_absent_collector_is_told(invoke: Invoke) -> None:
     assert result.exit_code == 1
     assert "is the collector running?" in result.stdout
     assert invoke("check", "--no-probe", env=environ).exit_code == 0
+
+
+def test_a_collector_is_asked_over_grpc(invoke: Invoke) -> None:
+    """gRPC is spoken, not only connected to: a server of another kind is no collector."""
+
+    async def ask(port: int) -> click.testing.Result:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+        return await asyncio.to_thread(invoke, "check", env=environ)
+
+    async def both() -> tuple[click.testing.Result, click.testing.Result]:
+        async with FakeCollector() as collector:
+            await collector.listen_grpc()
+            return await ask(int(collector.grpc_url.rpartition(":")[2])), await ask(int(collector.url.rpartition(":")[2]))
+
+    spoken, other = asyncio.run(both())
+    assert spoken.exit_code == 0, spoken.output
+    assert [row["answer"] for row in rows(spoken) if "destination" in row] == ["ok", "ok", "ok"]
+    assert other.exit_code == 1
 
 
 @pytest.mark.parametrize("text", ["[server]\nport = 'x'\n", "[nonsense]\n", "nonsense"])
