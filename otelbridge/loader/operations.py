@@ -81,12 +81,13 @@ class Bindings:
 class Operations:
     """The operations of one invocation, with its subrequest budget and the streams that are open."""
 
-    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, meter: Meter) -> None:
+    def __init__(self, *, bindings: Bindings, limit: int, trace_id: str, trace_flags: int, meter: Meter, propagate: bool = True) -> None:
         self.subrequests: list[Subrequest] = []
         self._bindings = bindings
         self._left = limit
         self._limit = limit
         self._trace = (trace_id, trace_flags)
+        self._propagate = propagate
         self._meter = meter
         self._compute: Compute | None = None  # made when needed, which is seldom
         self._streams: dict[int, AsyncIterator[bytes]] = {}
@@ -159,7 +160,7 @@ class Operations:
         error: str | None = None
         try:
             pairs = check_headers([(str(k), str(v)) for k, v in args.get("headers") or []])
-            if header(pairs, "traceparent") is None:
+            if self._propagate and header(pairs, "traceparent") is None:
                 pairs.append(("traceparent", str(TraceParent(self._trace[0], span_id, self._trace[1]))))
             body = blob if args.get("body") == "blob" else None
             response = await self._send(args.get("binding"), Request(method, url, pairs, body), str(args.get("redirect") or "follow"))

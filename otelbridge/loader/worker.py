@@ -241,6 +241,7 @@ class Entrypoint:
             limit=limits.subrequests or 0,
             trace_id=recorder.trace_id,
             trace_flags=recorder.trace_flags,
+            propagate=host.propagate,
             meter=meter,
         )
         if chunks is not None:

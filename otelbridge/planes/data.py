@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -106,6 +107,7 @@ class DataPlane:
             defaults=_limits(settings.limits),
             maxima=_limits(settings.limits_max),
             max_per_worker=sandbox.max_per_worker,
+            propagate=_propagates(os.environ),
         )
         self.loader = Loader(host=host)
         self.registry = Registry(settings.data_dir / "registry")
@@ -202,6 +204,12 @@ def _timing(logs: SessionLogs, started: int, ran: int) -> Timing:
     load = (cold.end_ns - cold.start_ns) / 1e6 if cold is not None else 0.0
     compile_ms = cold.compile_ns / 1e6 if cold is not None else 0.0
     return Timing(round(compile_ms, 3), round(load - compile_ms, 3), round(total - load, 3), round(total, 3), cold is not None)
+
+
+def _propagates(environ: Mapping[str, str]) -> bool:
+    """Whether OTEL_PROPAGATORS has W3C trace context, the only one there is. Read here: a loader imports nothing of otel/."""
+    words = environ.get("OTEL_PROPAGATORS", "").strip().lower() or "tracecontext"
+    return "tracecontext" in (word.strip() for word in words.split(","))
 
 
 def _limits(section: Any) -> Limits:
