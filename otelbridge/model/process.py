@@ -12,7 +12,7 @@ Role = Literal["supervisor", "loader", "hub", "all"]
 State = Literal["starting", "running", "stopping", "waiting", "ended"]
 
 
-class ProcessState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ProcessState(msgspec.Struct, frozen=True, rename="camel"):
     """One process. `state` is waiting when it crashed again and again and is not started anew before `retry_seconds` are over.
 
     `restarts`: how often it was started anew without being asked to end; `since`: when its present state began (RFC 3339).

@@ -15,6 +15,7 @@ from otelbridge.loader.registry import Registry
 from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.model.process import ProcessState
 from otelbridge.otel import Environment, Exporter
+from otelbridge.otel.measures import Measure
 from otelbridge.planes.gauges import Numbers, gauges
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolReader, list_spools
@@ -73,10 +74,15 @@ class ControlPlane:
                 spools=list(self._spools.values()),
                 data_dir=settings.data_dir,
                 tell=self._notice,
-                own=lambda: gauges(self.processes, self._numbers()),
+                own=self._measures,
             )
         )
         self._wakes.append(self.exporter.wake)
+
+    def _measures(self) -> list[Measure]:
+        subscribers = self.live.subscribers if self.live is not None else 0
+        live = Measure("otelbridge.live_tail.subscribers", "{subscriber}", "Clients of the live tail.", False, [((), float(subscribers))])
+        return [*gauges(self.processes, self._numbers()), live]
 
     async def _start_store(self) -> None:
         settings = self.settings.store

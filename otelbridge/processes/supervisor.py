@@ -248,6 +248,8 @@ class Supervisor:
                 for slot in range(1, count + 1):
                     await self._replace(slot)
             except StartError as e:
+                if self._stopping:
+                    return
                 self._settings = before
                 self._say(f"SIGHUP: {e}. The processes that run go on with the settings of before")
                 return
@@ -285,11 +287,18 @@ class Supervisor:
         before = self._slots[_HUB]
         member = Member("hub", _HUB)
         self._alive.add(member)
-        await self._spawn(member)
-        self._slots[_HUB] = member
-        before.stop(before_settings.server.drain_seconds, handover=True)
-        await before.ended()
-        await member.start(self._order(_HUB, member, None))
+        try:
+            await self._spawn(member)
+            self._slots[_HUB] = member
+            before.stop(before_settings.server.drain_seconds, handover=True)
+            await before.ended()
+            await member.start(self._order(_HUB, member, None))
+        except StartError as e:
+            self._alive.discard(member)
+            if not self._stopping and self._slots[_HUB] is member:
+                _log.error("%s", e)
+                await self._restart(_HUB, _HUB, crashes=1, restarts=before.restarts, end=member.last_end)
+            return
         self._spawn_task(self._attend(_HUB, member))
         self._publish()
 

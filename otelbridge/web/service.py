@@ -16,7 +16,6 @@ from aiohttp import web
 
 from otelbridge.processes.vitals import Row, Vitals
 from otelbridge.web.accept import Acceptor
-from otelbridge.web.code import CODE_BYTES
 from otelbridge.web.invoke import PREFIX, invoke
 from otelbridge.web.pages import PAGES
 from otelbridge.web.problem import Problem, bad_request, problem_of
@@ -154,8 +153,7 @@ class Service:
         if path.startswith(_API) and not self._trusted:
             self._authorize(request)
         if self._remote is not None and not self._is_local(request.method, path):
-            limit = max(self._bridge.settings.server.max_body_bytes, CODE_BYTES)
-            return await self._remote.forward(request, target, limit)
+            return await self._remote.forward(request, target, self._bridge.settings.server.max_body_bytes)
         route, params = self._router.find(request.method, path)
         checked = {} if route.query is None else checked_query(query, {parameter.name: parameter for parameter in route.query})
         call = Call(request, self._bridge, params, checked)
