@@ -13,7 +13,9 @@ from otelbridge.loader.version import Version
 from otelbridge.loader.worker import Host, Worker
 from otelbridge.model.code import WorkerCode, check_worker_id
 
-__all__ = ["Loader"]
+__all__ = ["MAX_WORKERS", "Loader"]
+
+MAX_WORKERS = 100_000
 
 
 class Loader:
@@ -22,7 +24,7 @@ class Loader:
 
     is_worker_loader = True
 
-    def __init__(self, *, host: Host, max_workers: int = 100_000, max_code_bytes: int = 1 << 30) -> None:
+    def __init__(self, *, host: Host, max_workers: int = MAX_WORKERS, max_code_bytes: int = 1 << 30) -> None:
         self.host = host
         self._workers: OrderedDict[str, Worker] = OrderedDict()
         self._max_workers = max_workers

@@ -59,7 +59,8 @@ class _Code(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """A worker's file as it was read. `mark`: a replaced file has another inode, whatever its clock says."""
+    """A worker's file as it was read. `mark`: its number and time, which is that of the registration and so differs from the
+    one before; the system's own clock ticks every few ms only, and the number of a removed file is given out again."""
 
     mark: tuple[int, int]
     address: str
@@ -117,7 +118,7 @@ class Registry:
                 {name: m.type for name, m in modules.items()},
                 before is None,
             )
-            _write(path, msgspec.json.encode([address, entry]))
+            _write(path, msgspec.json.encode([address, entry]), modified_ns=now)
             if before is not None:
                 self._orphaned()
         return entry
@@ -233,13 +234,15 @@ def _read(path: str) -> tuple[str, Registered]:
         raise BridgeError(f"The registry's file {path} is damaged: {e}. Restore it or remove it.") from e
 
 
-def _write(target: str | Path, data: bytes) -> None:
-    """Durable and atomic: a crash leaves the old file or the new one."""
+def _write(target: str | Path, data: bytes, *, modified_ns: int | None = None) -> None:
+    """Durable and atomic: a crash leaves the old file or the new one. `modified_ns`: the time the file shall have."""
     path = Path(target)
     temporary = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.tmp")
     with open(temporary, "wb") as file:
         file.write(data)
         file.flush()
+        if modified_ns is not None:
+            os.utime(file.fileno(), ns=(modified_ns, modified_ns))
         os.fsync(file.fileno())
     os.replace(temporary, path)
     _sync(path.parent)

@@ -13,7 +13,7 @@ import msgspec
 
 from otelbridge.errors import WorkerError, WorkerNotFoundError
 from otelbridge.loader.instances import Instances
-from otelbridge.loader.loader import Loader
+from otelbridge.loader.loader import MAX_WORKERS, Loader
 from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
@@ -63,6 +63,7 @@ class DataPlane:
         self.tail = BridgeTail()
         self._tails = (self.tail,) if settings.observability.enabled else ()
         self.tail_stage = tail_stage
+        self._met: dict[str, int] = {}  # the registrations that this process has seen, by worker id: their times
         self._stack = contextlib.AsyncExitStack()
 
     # ------------------------------------------------------------------------------------------------- life
@@ -129,9 +130,21 @@ class DataPlane:
     def worker(self, worker_id: str) -> Worker:
         """A registered worker. WorkerNotFoundError when there is none."""
         entry = self.registry.get(worker_id)
+        if self._met.get(worker_id) != (entry and entry.updated_ns):
+            self._meet(worker_id, entry)
         if entry is None:
             raise WorkerNotFoundError(worker_id)
         return self._registered(entry)
+
+    def _meet(self, worker_id: str, entry: Registered | None) -> None:
+        """Another process, or this one, has replaced or removed a worker: close the instances of the version before."""
+        before = self._met.pop(worker_id, None)
+        if before is not None:
+            self.loader.forget(f"{worker_id}\0{before}")
+        if entry is not None:
+            self._met[worker_id] = entry.updated_ns
+            if len(self._met) > MAX_WORKERS:  # the loader has forgotten the oldest too
+                self._met.pop(next(iter(self._met)))
 
     def _registered(self, entry: Registered) -> Worker:
         def make_code() -> WorkerCode:
@@ -145,19 +158,15 @@ class DataPlane:
 
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
-        before = self.registry.get(worker_id)
         await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=self._tails))
         entry = await asyncio.to_thread(self.registry.put, worker_id, code)  # fsyncs
-        if before is not None:
-            self.loader.forget(f"{worker_id}\0{before.updated_ns}")
+        self._meet(worker_id, self.registry.get(worker_id))
         return entry
 
     async def delete(self, worker_id: str) -> bool:
         """Remove a registered worker; whether there was one."""
-        before = self.registry.get(worker_id)
         deleted = await asyncio.to_thread(self.registry.delete, worker_id)
-        if before is not None:
-            self.loader.forget(f"{worker_id}\0{before.updated_ns}")
+        self._meet(worker_id, self.registry.get(worker_id))
         return deleted
 
     # ---------------------------------------------------------------------------------------- logs right away

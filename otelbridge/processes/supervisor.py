@@ -117,8 +117,8 @@ class Supervisor:
 
     def _stop_asked(self) -> None:
         if not self._ending.done():
+            self._ending.set_result("stopped")  # before a word is said: stderr may be gone
             self._say("stopping: running requests may end, then telemetry is flushed; Ctrl-C again stops at once")
-            self._ending.set_result("stopped")
         else:
             self._killed = True
             self._kill_all()

@@ -49,3 +49,19 @@ async def test_counters_are_those_of_all_loaders(serve: Callable[..., Any]) -> N
             break
         await asyncio.sleep(0.05)
     assert not load.failures
+
+
+async def test_what_was_replaced_elsewhere_is_let_go(serve: Callable[..., Any]) -> None:
+    """Instances of a version that another loader has replaced are closed as soon as a request comes for the new one."""
+    running = await serve()
+
+    async def instances() -> int:
+        _, text = await running.ask("GET", "/metrics")
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("otelbridge_process_instances{"))
+
+    for number in range(4):
+        await running.put("changing", VERSION.format(number))
+        for _ in range(8):
+            assert await running.ask("GET", "/w/changing/", headers={"connection": "close"}) == (200, str(number))
+    await asyncio.sleep(1.5)  # the numbers are shown once a second
+    assert await instances() <= 2
