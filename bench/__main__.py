@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.table import Table
 
 # What takes many minutes is run by name only.
-MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup", "export")
+MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup", "export", "processes")
 LATER = ("profile", "scale", "long", "soak")
 
 

@@ -63,5 +63,5 @@ async def test_what_was_replaced_elsewhere_is_let_go(serve: Callable[..., Any]) 
         await running.put("changing", VERSION.format(number))
         for _ in range(8):
             assert await running.ask("GET", "/w/changing/", headers={"connection": "close"}) == (200, str(number))
-    await asyncio.sleep(1.5)  # the numbers are shown once a second
-    assert await instances() <= 2
+    while await instances() > 2:  # the numbers are shown once a second
+        await asyncio.sleep(0.1)
