@@ -202,14 +202,17 @@ class Engine:
             raise wasm.Failure(wasm.message_of(error)) from None
 
     def compile_cached(self, kind: str, wasm_bytes: bytes) -> wasmtime.Module:
-        """compile(), but through the cache."""
+        """compile(), but through the cache. What was just compiled is mapped from there too: processes share a file's pages."""
         key = self.key(kind, wasm_bytes)
         entry = self.cache.get(key)
         if entry is not None:
             with contextlib.suppress(wasm.Failure):
                 return self.load(entry.files["module"])
         module = self.compile(wasm_bytes)
-        self.cache.put(key, {}, {"module": bytes(module.serialize())})
+        entry = self.cache.put(key, {}, {"module": bytes(module.serialize())})
+        if entry is not None:
+            with contextlib.suppress(wasm.Failure):
+                return self.load(entry.files["module"])
         return module
 
     def code(self, module: wasmtime.Module) -> Code:

@@ -96,7 +96,7 @@ class JsRuntime:
             store.close()
         meta = {"size": str(size), "state": str(state)}
         self._engine.cache.put(self._engine.key("javascript image", code), meta, {"image": bytes(module.serialize())})
-        return Image(self._engine.template(module), size, state)
+        return self._stored(code) or Image(self._engine.template(module), size, state)
 
     def _image(self, module: bytes, size: int, state: int) -> Image:
         return Image(self._engine.template(self._engine.compile(module)), size, state)
