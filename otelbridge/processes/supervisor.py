@@ -251,7 +251,7 @@ class Supervisor:
                 if self._stopping:
                     return
                 self._settings = before
-                self._say(f"SIGHUP: {e}. The processes that run go on with the settings of before")
+                self._say(f"SIGHUP: {str(e).rstrip('.')}. The processes that run go on with the settings of before")
                 return
             for slot in [slot for slot in self._slots if slot > count]:
                 self._slots.pop(slot).stop(before.server.drain_seconds, handover=True)
@@ -271,6 +271,7 @@ class Supervisor:
         try:
             await self._fill(slot, member)
         except BaseException:
+            del self._slots[slot]
             if before is not None:
                 self._slots[slot] = before
                 if not before.lives:  # it has ended meanwhile, and nobody started it anew
@@ -278,6 +279,7 @@ class Supervisor:
                         slot, before.number, crashes=before.crashes, restarts=before.restarts, end=before.last_end or "ended"
                     )
                     self._spawn_task(again)
+            self._publish()
             raise
         if before is not None:
             before.stop(self._settings.server.drain_seconds, handover=True)

@@ -42,15 +42,17 @@ async def test_hangup_replaces_all_without_a_failed_request(serve: Callable[...,
     assert await running.stop() == 0
 
 
-async def test_wrong_settings_replace_nobody(serve: Callable[..., Any], tmp_path: Path) -> None:
-    """SIGHUP with settings that can't be used says so, and everything stays as it is."""
-    (tmp_path / "otelbridge.toml").write_text("")
+async def test_wrong_settings_replace_nobody(serve: Callable[..., Any], tmp_path: Path, environ: dict[str, str]) -> None:
+    """SIGHUP with settings that can't be used, or with which no process can start, says so, and everything stays as it is."""
+    right = f"[sandbox]\ncache_dir = '{environ.pop('OTELBRIDGE_SANDBOX_CACHE_DIR')}'\n"
+    settings = tmp_path / "otelbridge.toml"
+    settings.write_text(right)
     running = await serve()
     before = await running.steady()
-    (tmp_path / "otelbridge.toml").write_text("[server]\nmax_body_byte = 1\n")
+    settings.write_text(right + "[server]\nmax_body_byte = 1\n")
     running.process.send_signal(signal.SIGHUP)
     assert "Did you mean server.max_body_bytes?" in await running.wait_for("nothing changes")
-    (tmp_path / "otelbridge.toml").write_text("[sandbox]\ncache_dir = '/dev/null/no'\n")
+    settings.write_text("[sandbox]\ncache_dir = '/dev/null/no'\n")
     running.process.send_signal(signal.SIGHUP)
     await running.wait_for("go on with the settings of before")
     assert await running.steady() == before
