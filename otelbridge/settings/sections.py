@@ -36,6 +36,10 @@ class ServerSettings(Section, frozen=True):
     allow_inline_logs: Annotated[
         bool, Meta(description="Allow `otelbridge-logs: inline`, which returns an invocation's logs with its response.")
     ] = False
+    isolate_pages: Annotated[
+        bool,
+        Meta(description="Web pages of workers get no origin in a browser, so that their scripts can't use this service's API or pages."),
+    ] = True
     drain_seconds: Annotated[float, Meta(ge=0, description="How long a stop waits for running invocations and for telemetry to leave.")] = (
         10.0
     )

@@ -55,7 +55,7 @@ async def invoke(data: DataPlane, request: web.BaseRequest, target: str) -> Repl
     if settings.allow_inline_logs and request.headers.get("otelbridge-logs") == "inline":
         return await _with_logs(data, entrypoint, asked, peer[0] if peer else None)
     response = await entrypoint.fetch(asked, client_ip=peer[0] if peer else None)
-    return await _answer(request, response)
+    return await _answer(request, response, isolate=settings.isolate_pages and _opens_page(request))
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -98,7 +98,18 @@ def _forwarded(request: web.BaseRequest) -> list[Header]:
     ]
 
 
-async def _answer(request: web.BaseRequest, response: Response) -> Reply:
+# A page without an origin of its own: it works, but is a stranger to /v1, to the pages at / and to what they keep in the browser.
+_NO_ORIGIN: Final = ("content-security-policy", "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
+
+
+def _opens_page(request: web.BaseRequest) -> bool:
+    """Whether a browser asks for a page or a frame, and not a program or a script for data."""
+    goal = request.headers.get("sec-fetch-dest")
+    # Over plain HTTP from another machine browsers leave that header out.
+    return goal != "empty" if goal is not None else "text/html" in request.headers.get("accept", "")
+
+
+async def _answer(request: web.BaseRequest, response: Response, *, isolate: bool) -> Reply:
     status = response.status
     if not 200 <= status <= 599:
         await response.aclose()
@@ -108,6 +119,8 @@ async def _answer(request: web.BaseRequest, response: Response) -> Reply:
         headers.append(("otelbridge-invocation-id", response.invocation_id))
     if response.trace_id is not None:
         headers.append(("otelbridge-trace-id", response.trace_id))
+    if isolate:
+        headers.append(_NO_ORIGIN)
     whole = response.whole
     if whole is not None:
         return Reply(status, headers, whole)

@@ -126,6 +126,21 @@ def test_a_hostile_response_stays_in_its_frame(open_page: Callable[..., Page], e
     assert page.evaluate("window.hit") is None
 
 
+def test_page_of_a_worker_is_a_stranger(open_page: Callable[..., Page], site: Site) -> None:
+    """A worker's own page runs its scripts, and can neither use the API nor read what our pages keep in the browser."""
+    script = """(async () => {
+      const tries = { api: () => fetch('/v1/workers').then(r => r.ok), token: () => sessionStorage.length + 1, worker: () => navigator.serviceWorker.register('/w/page/sw.js') };
+      const got = [];
+      for (const [name, one] of Object.entries(tries)) try { got.push(name + (await one() ? ' open' : ' closed')); } catch { got.push(name + ' closed'); }
+      document.body.textContent = got.join(', ');
+    })()"""
+    html = f"<!doctype html><body><script>{script}</script>"
+    headers = "{ 'content-type': 'text/html', 'service-worker-allowed': '/' }"
+    site.put("page", f"export default {{ fetch: () => new Response({json.dumps(html)}, {{ headers: {headers} }}) }}")
+    page = open_page("/w/page/")
+    expect(page.locator("body")).to_have_text("api closed, token closed, worker closed")
+
+
 def test_shared_link_with_a_script_is_only_text(open_page: Callable[..., Page]) -> None:
     """A program in an address may be anybody's: names and texts of its files are shown, and nothing runs by itself."""
     page = open_page("/playground")

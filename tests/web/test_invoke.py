@@ -240,3 +240,32 @@ async def test_inline_logs_only_where_they_are_allowed(serve: Any) -> None:
     assert document["response"]["body"] == "answer"
     assert [log["message"] for log in document["logs"]] == [["said", 1]]
     assert document["logsState"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("headers", "isolated"),
+    [
+        ({}, False),
+        ({"accept": "text/html,*/*"}, True),
+        ({"sec-fetch-dest": "document"}, True),
+        ({"sec-fetch-dest": "iframe", "accept": "*/*"}, True),
+        ({"sec-fetch-dest": "serviceworker"}, True),
+        ({"sec-fetch-dest": "empty", "accept": "text/html"}, False),
+    ],
+)
+async def test_a_page_of_a_worker_gets_no_origin(running: Any, headers: dict[str, str], isolated: bool) -> None:
+    """What a browser opens as a page is sandboxed beside the worker's own policy; what a program asks for is left alone."""
+    await running.put("page", "export default { fetch: () => new Response('x', { headers: { 'content-security-policy': 'img-src *' } }) }")
+    _, got, _ = await running.ask("GET", "/w/page/", headers=headers)
+    policies = got.getall("content-security-policy")
+    assert policies[0] == "img-src *"
+    assert [policy.split()[0] for policy in policies[1:]] == ["sandbox"] * isolated
+    assert not any("allow-same-origin" in policy for policy in policies)
+
+
+async def test_pages_keep_their_origin_when_that_is_wanted(serve: Any) -> None:
+    """With server.isolate_pages off a worker's page is like any other."""
+    running = await serve(server__isolate_pages=False)
+    await running.put("page", "export default { fetch: () => new Response('x') }")
+    _, got, _ = await running.ask("GET", "/w/page/", headers={"accept": "text/html"})
+    assert "content-security-policy" not in got
