@@ -97,14 +97,14 @@ def _values(reader: Reader, name: str, structured: bool, prefix: str, limit: int
     return reader.rows(("value", "count(*)"), f"{rest} GROUP BY value ORDER BY count(*) DESC LIMIT ?", bound)
 
 
-def worker_counters(segments: Sequence[Segment], budget: Budget) -> list[WorkerCounters]:
-    """Counters of all workers, over all that the store holds; by worker id."""
+def worker_counters(segments: Sequence[Segment], budget: Budget, worker_id: str | None = None) -> list[WorkerCounters]:
+    """Counters of all workers, or of one, over all that the store holds; by worker id."""
     buckets: dict[str, Counter[int]] = {}
     errors: Counter[str] = Counter()
     last: dict[str, int] = {}
     for segment in segments:
         with segment.reader(budget) as reader:
-            for worker, bucket, invocations, failed, last_ns in [] if reader is None else _totals(reader, segment.summed):
+            for worker, bucket, invocations, failed, last_ns in [] if reader is None else _totals(reader, segment.summed, worker_id):
                 buckets.setdefault(worker, Counter())[bucket] += invocations
                 errors[worker] += failed
                 last[worker] = max(last.get(worker, 0), last_ns)
@@ -113,15 +113,16 @@ def worker_counters(segments: Sequence[Segment], budget: Budget) -> list[WorkerC
     ]
 
 
-def _totals(reader: Reader, summed: bool) -> list[list[Any]]:
+def _totals(reader: Reader, summed: bool, worker_id: str | None) -> list[list[Any]]:
+    of, bound = ("", ()) if worker_id is None else (" AND worker = (SELECT number FROM workers WHERE worker_id = ?)", (worker_id,))
     columns = ("w.worker_id", "t.wall_bucket", "t.invocations", "t.errors", "t.last_ns")
     if summed:
-        return reader.rows(columns, "FROM totals t JOIN workers w ON w.number = t.worker")
+        return reader.rows(columns, f"FROM totals t JOIN workers w ON w.number = t.worker WHERE 1{of}", bound)
     counted = (
         "SELECT worker, ifnull(wall_bucket, -1) AS wall_bucket, count(*) AS invocations, ifnull(sum(failed), 0) AS errors, "
-        "max(ifnull(end_ns, start_ns)) AS last_ns FROM invocations WHERE home GROUP BY 1, 2"
+        f"max(ifnull(end_ns, start_ns)) AS last_ns FROM invocations WHERE home{of} GROUP BY 1, 2"
     )
-    return reader.rows(columns, f"FROM ({counted}) t JOIN workers w ON w.number = t.worker")
+    return reader.rows(columns, f"FROM ({counted}) t JOIN workers w ON w.number = t.worker", bound)
 
 
 def _p95(counts: Counter[int]) -> float | None:

@@ -218,9 +218,9 @@ class Store:
         """One SELECT over views of the newest segments, see docs/search.md. QueryError when it is refused or too long."""
         return await self._read(lambda segments, budget: run_sql(segments, text, params, budget))
 
-    async def worker_counters(self) -> list[lookups.WorkerCounters]:
-        """Invocations, errors, p95 and last seen of all workers that the store knows."""
-        return await self._read(lambda segments, budget: lookups.worker_counters(segments, budget))
+    async def worker_counters(self, worker_id: str | None = None) -> list[lookups.WorkerCounters]:
+        """Invocations, errors, p95 and last seen of all workers that the store knows, or of one."""
+        return await self._read(lambda segments, budget: lookups.worker_counters(segments, budget, worker_id))
 
     async def state(self) -> StoreState:
         """Sizes and counters."""

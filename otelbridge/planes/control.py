@@ -159,10 +159,11 @@ class ControlPlane:
         """Metrics of the bridge as Prometheus text."""
         return self.exporter.metrics_text()
 
-    async def worker_counters(self) -> dict[str, dict[str, Any]]:
-        """What the store has counted, by worker id."""
+    async def worker_counters(self, worker_id: str | None = None) -> dict[str, dict[str, Any]]:
+        """What the store has counted of all workers, or of one, by worker id."""
         if self.store is None:
             return {}
         return {
-            c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"} for c in await self.store.worker_counters()
+            c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"}
+            for c in await self.store.worker_counters(worker_id)
         }

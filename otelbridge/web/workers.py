@@ -65,7 +65,7 @@ async def get_worker(call: Call) -> Reply:
     entry, code = call.control.registry.get(worker_id), call.control.registry.code(worker_id)
     if entry is None or code is None:
         raise WorkerNotFoundError(worker_id)
-    counters = (await call.control.worker_counters()).get(worker_id)
+    counters = (await call.control.worker_counters(worker_id)).get(worker_id)
     sources = {name: m.content.decode("utf-8", "replace") for name, m in code.modules.items() if m.type not in ("wasm", "data")}
     return json_reply(_shown(entry, counters, sources))
 

@@ -153,3 +153,5 @@ def test_counters_of_workers() -> None:
         assert (odd.worker_id, odd.invocations, odd.errors, odd.last_seen_ns) == ("w1", 51, 0, START_NS + SECOND_NS)
         assert even.p95_ms == pytest.approx(95, rel=0.1)
         assert odd.p95_ms == pytest.approx(96, rel=0.1)
+        assert worker_counters(segments.all, Budget(60), "w1") == [odd]
+        assert worker_counters(segments.all, Budget(60), "w") == []
