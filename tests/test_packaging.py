@@ -60,6 +60,15 @@ def test_wheel_holds_every_tracked_file(wheel: zipfile.ZipFile) -> None:
     assert "otelbridge/py.typed" in made
 
 
+def test_wheel_holds_the_pages(wheel: zipfile.ZipFile) -> None:
+    """index.html is inside, with every file that it loads, and no source of them."""
+    index = wheel.read("otelbridge/ui/index.html").decode()
+    loaded = re.findall(r'"/ui/([^"]+)"', index)
+    assert {name.rpartition(".")[2] for name in loaded} == {"css", "js", "svg"}
+    assert {f"otelbridge/ui/{name}" for name in loaded} <= set(wheel.namelist())
+    assert not [name for name in wheel.namelist() if name.startswith("ui/") or name.endswith((".tsx", ".ts"))]
+
+
 def test_wheel_holds_no_sources_of_the_engine(wheel: zipfile.ZipFile) -> None:
     """Neither C nor prelude files nor build code reach a user's installation."""
     assert not [
@@ -71,7 +80,7 @@ def test_wheel_holds_the_licence_texts(wheel: zipfile.ZipFile) -> None:
     """Our licence and the text of each bundled work are inside, with their copyright lines."""
     assert "Apache License" in metadata(wheel, "licenses/LICENSE")
     texts = {Path(name).stem: wheel.read(name).decode() for name in wheel.namelist() if name.startswith("otelbridge/licenses/")}
-    assert {"quickjs-ng", "wasi-libc", "musl", "zig"} <= texts.keys()
+    assert {"quickjs-ng", "wasi-libc", "musl", "zig", "preact", "uplot", "@codemirror-view", "@lezer-common"} <= texts.keys()
     assert "Fabrice Bellard" in texts["quickjs-ng"]
     assert "UNICODE LICENSE" in texts["quickjs-ng"]
     assert all("opyright" in text for text in texts.values())

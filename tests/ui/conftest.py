@@ -80,10 +80,9 @@ class Watch:
             self.faults.append(f"asks {asked}")
 
     def _console(self, message: Any) -> None:
-        # That the network failed, an answer was an error or a frame's script was not run, the browser says itself; tests provoke all three.
-        if message.type == "error" and not message.text.startswith(
-            ("Failed to load resource", "Blocked script execution in 'about:srcdoc'")
-        ):
+        # What the browser itself says of failed requests, and of foreign scripts that it stopped: tests provoke all of these.
+        provoked = ("Failed to load resource", "Blocked script execution in 'about:srcdoc'", "Access to fetch at")
+        if message.type == "error" and not message.text.startswith(provoked):
             self.faults.append(f"console: {message.text}")
 
 
