@@ -48,6 +48,13 @@ _NO_STREAM = asyncio.Event()  # of all invocations whose body is no stream: nobo
 class JsRun:
     """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
 
+    __slots__ = (
+        "_aborted", "_answer", "_awaiting_pull", "_body_ended", "_body_error", "_body_open", "_chunk_ready", "_chunks", "_closing",
+        "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_in_flight", "_inbox", "_left", "_loop", "_on_end",
+        "_pending", "_read_any", "_task", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
+        "pass_through", "recorder", "response_bytes", "reusable", "status",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -87,7 +94,7 @@ class JsRun:
         self._in_flight = 0
         self._aborted = False
         self._closing: asyncio.Task[None] | None = None
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes]  # with the first of them
         self._chunk_ready = _NO_STREAM
         self._body_open = self._body_ended = self._read_any = self._awaiting_pull = False
         self._body_error: WorkerError | None = None
@@ -274,6 +281,7 @@ class JsRun:
             if body == 2:
                 self._body_open = True
                 self._chunk_ready = asyncio.Event()
+                self._chunks = deque()
                 response = Response(self._body(), status, pairs, close=self._close_body)
             else:
                 self.response_bytes = len(blob)

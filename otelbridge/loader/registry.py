@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -222,8 +223,13 @@ class Registry:
             yield
 
     def _path(self, worker_id: str) -> str:
-        # The id is a tenant's text: its hash is the file name.
-        return f"{self._workers}/{hashlib.sha256(worker_id.encode('utf-8', 'replace')).hexdigest()}.json"
+        return f"{self._workers}/{_file_name(worker_id)}.json"
+
+
+@functools.lru_cache(10_000)
+def _file_name(worker_id: str) -> str:
+    """The id is a tenant's text: its hash names its file. Kept, because each request asks."""
+    return hashlib.sha256(worker_id.encode("utf-8", "replace")).hexdigest()
 
 
 def _read(path: str) -> tuple[str, Registered]:

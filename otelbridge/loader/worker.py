@@ -121,6 +121,7 @@ class Entrypoint:
     """An exported handler of a worker: fetch(), methods, triggers."""
 
     is_entrypoint = True
+    __slots__ = ("_limits", "_name", "_props", "worker")
 
     def __init__(self, worker: Worker, name: str | None, props: Mapping[str, Any] | None, limits: Limits | None) -> None:
         self.worker = worker
@@ -280,6 +281,8 @@ class Entrypoint:
 
 class _Call:
     """The end of one invocation: its last part, its instance given back, its tails told."""
+
+    __slots__ = ("_tails", "_version", "_watch", "_worker", "lease", "queue_ns", "recorder")
 
     def __init__(self, worker: Worker, version: Version, recorder: Recorder, tails: Sequence[Any], watch: Watch | None) -> None:
         self.queue_ns = 0
