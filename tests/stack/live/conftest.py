@@ -57,7 +57,7 @@ def world(stack: Stack, stores: Stores, tmp_path_factory: pytest.TempPathFactory
         last = answers["teapot"][-1].trace_id
         assert eventually(lambda: stores.trace(last)), stack.output("collector")
         eventually(lambda: stores.prometheus('{__name__=~"faas_invo.*"}'))
-        yield World(service, target, answers, started)
+        yield World(service, target, answers, started, time.time())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -94,7 +94,7 @@ class Service:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).with_name("otelbridge")), "serve", "--port", str(self.port), "--processes", "1"]
+        command = [str(Path(sys.executable).with_name("otelbridge")), "serve", "--port", str(self.port), "--processes", "2"]
         with (self.directory / "service.log").open("ab") as output:
             environ = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "OTELBRIDGE_"))} | self._environ
             self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -80,9 +80,10 @@ class Stores:
         found: list[Any] = self._ask(f"{self._jaeger}/api/traces", parameters)["data"]
         return found
 
-    def prometheus(self, query: str) -> list[Any]:
-        """The result of an instant query."""
-        result: list[Any] = self._ask(f"{self._prometheus}/api/v1/query", {"query": query})["data"]["result"]
+    def prometheus(self, query: str, *, at: float | None = None) -> list[Any]:
+        """The result of an instant query, now or at a Unix time."""
+        parameters = {"query": query} if at is None else {"query": query, "time": str(at)}
+        result: list[Any] = self._ask(f"{self._prometheus}/api/v1/query", parameters)["data"]["result"]
         return result
 
     def prometheus_range(self, query: str, *, start: float, end: float, step: str) -> list[Any]:

@@ -43,9 +43,10 @@ class Target:
 
 
 class World(NamedTuple):
-    """What the traffic left: answers by worker, and since when."""
+    """What the traffic left: answers by worker, since when, and the Unix time when all of it had arrived."""
 
     service: Service
     target: Target
     answers: dict[str, list[Answer]]
     started_ns: int
+    settled: float
