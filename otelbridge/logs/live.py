@@ -26,6 +26,8 @@ __all__ = ["LiveTail"]
 _log = logging.getLogger("otelbridge.logs")
 
 _READ_BYTES = 256 << 10
+# Between two looks: each is a thread's turn, and one for every request costs the event loop a tenth of it.
+_LINGER_SECONDS = 0.01
 
 
 class _Found(msgspec.Struct):
@@ -122,7 +124,9 @@ class LiveTail:
                     continue
                 self._send(found)
                 got = got or found.frames > 0
-            if not got:
+            if got:
+                await asyncio.sleep(_LINGER_SECONDS)
+            else:
                 await self._wake.wait(self._poll_seconds)
 
     def _gather(self, name: str, reader: SpoolReader, filters: tuple[TailFilter, ...]) -> _Found:

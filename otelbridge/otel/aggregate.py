@@ -124,7 +124,9 @@ class Aggregate:
 
 
 def _point(series: Series, name: str, labels: Labels, make: Any) -> Point:
-    of = series.setdefault(name, {})
+    of = series.get(name)
+    if of is None:
+        of = series[name] = {}
     point = of.get(labels)
     if point is None:
         if len(of) >= _MAX_SERIES:  # a client chose methods or statuses without end

@@ -48,7 +48,10 @@ class Histogram(msgspec.Struct, array_like=True, tag="h"):
         bucket = bisect.bisect_left(bounds, value)
         self.counts[bucket] += 1
         self.sum += value
-        self.low, self.high = min(self.low, value), max(self.high, value)
+        if value < self.low:
+            self.low = value
+        if value > self.high:
+            self.high = value
         if exemplar is not None:
             self.exemplars[bucket] = exemplar
 
