@@ -87,7 +87,7 @@ def test_workers_are_listed_with_their_rates(open_page: Callable[..., Page], tea
     expect(row.locator("td").nth(2)).to_have_text("5")
     expect(row.locator("td").nth(3)).to_have_text("2 (40.0 %)")
     expect(row.locator(".sparkline .bad")).not_to_have_count(0)
-    row.get_by_role("link").click()
+    row.get_by_role("link", name="tea", exact=True).click()
     page.wait_for_url("**/workers/tea")
 
 
@@ -96,7 +96,7 @@ def test_worker_shows_code_limits_versions_and_what_it_did(open_page: Callable[.
     page = open_page("/workers/tea")
     expect(page.locator(".facts")).to_contain_text("Invocations5")
     expect(page.get_by_role("region", name="Latest logs")).to_contain_text("steeped")
-    expect(page.get_by_role("region", name="Last hour").locator("canvas")).to_be_visible()
+    expect(page.get_by_role("region", name="Last hour").locator("canvas")).to_have_count(2)
     expect(page.locator(".code-box .cm-content")).to_contain_text("enterSpan")
     expect(page.get_by_role("region", name="Versions")).to_contain_text("in force")
     page.get_by_role("link", name="Edit").click()

@@ -265,7 +265,9 @@ function Processes({ exports, metrics }: { exports: Exports; metrics: Metric[] }
                 <td class="right">{bytes(of('otelbridge_process_memory_bytes', one.name))}</td>
                 <td class="right">{duration((of('otelbridge_process_cpu_time_seconds_total', one.name) ?? 0) * 1000)}</td>
                 <td class="right">
-                  {number(of('otelbridge_process_instances_busy', one.name))} of {number(of('otelbridge_process_instances', one.name))}
+                  {of('otelbridge_process_instances', one.name) === undefined
+                    ? '–'
+                    : `${number(of('otelbridge_process_instances_busy', one.name))} of ${number(of('otelbridge_process_instances', one.name))}`}
                 </td>
                 <td class="right">{number(of('otelbridge_process_invocations_queued', one.name))}</td>
                 <td class="right hide-narrow">{number(of('otelbridge_process_restarts_total', one.name))}</td>

@@ -5,6 +5,7 @@ import { ago, duration, number, plural } from '../core/format';
 import { useKeys } from '../core/keys';
 import { useEvery, useLoad } from '../core/load';
 import { change, usePlace } from '../core/place';
+import { quoted } from '../core/search';
 import type { Worker } from '../core/types';
 import { Waiting } from '../parts/connection';
 import { Empty, Failure, Head } from '../parts/parts';
@@ -29,7 +30,7 @@ export function WorkersPage() {
   const others = [...(rates.data?.all.keys() ?? [])].filter((id) => !known.has(id));
   const fits = (id: string): boolean => id.toLowerCase().includes(filter.toLowerCase());
   const move = (to: number): void => {
-    const links = list.current?.querySelectorAll<HTMLElement>('tr a') ?? [];
+    const links = list.current?.querySelectorAll<HTMLElement>('td:first-child a') ?? [];
     const next = Math.max(0, Math.min(links.length - 1, to));
     setAt(next);
     links[next]?.focus();
@@ -103,7 +104,7 @@ function Row({ id, worker, rates }: { id: string; worker?: Worker; rates: Rates 
   return (
     <tr>
       <td class="wide">
-        {worker ? <a href={`/workers/${encodeURIComponent(id)}`}>{id}</a> : <a href={`/logs?q=${encodeURIComponent(`worker:${JSON.stringify(id)}`)}`}>{id}</a>}
+        {worker ? <a href={`/workers/${encodeURIComponent(id)}`}>{id}</a> : <a href={`/logs?q=${encodeURIComponent(`worker:${quoted(id)}`)}`}>{id}</a>}
         {!worker && <span class="muted"> not registered</span>}
         {worker && Object.entries(worker.tags).map(([name, value]) => <span class="tag" key={name}>{`${name}: ${value}`}</span>)}
       </td>
@@ -113,7 +114,15 @@ function Row({ id, worker, rates }: { id: string; worker?: Worker; rates: Rates 
       <td class="right" title={worker?.counters ? `${number(worker.counters.invocations)} in all` : ''}>
         {number(count)}
       </td>
-      <td class={errors ? 'right bad-text' : 'right'}>{errors ? `${number(errors)} (${((errors / Math.max(1, count)) * 100).toFixed(errors === count ? 0 : 1)} %)` : '0'}</td>
+      <td class="right">
+        {errors ? (
+          <a class="bad-text" href={`/logs?level=error&q=${encodeURIComponent(`worker:${quoted(id)}`)}`} title="Errors of the last hour">
+            {`${number(errors)} (${((errors / Math.max(1, count)) * 100).toFixed(errors === count ? 0 : 1)} %)`}
+          </a>
+        ) : (
+          '0'
+        )}
+      </td>
       <td class="right">{duration(rates?.p95.get(id) ?? worker?.counters?.p95Ms)}</td>
       <td class="hide-narrow">{worker?.counters?.lastSeenNs ? ago(worker.counters.lastSeenNs / 1e6) : worker ? 'never called' : ''}</td>
       <td class="mono hide-narrow">{worker?.version.slice(0, 12)}</td>

@@ -2,6 +2,7 @@
 import { send } from '../core/api';
 import type { CalculationRow, QueryAnswer } from '../core/types';
 import { niceBucket } from '../logs/histogram';
+import type { Series } from '../parts/chart';
 
 export interface Rates {
   times: number[];
@@ -45,6 +46,30 @@ export async function ratesBy(key: string, q: string, spanMs: number, bars: numb
     failed: lay(failed.calculations ?? []),
     p95: new Map((p95.calculations ?? []).map((row) => [String(row.groups[key]), row.values['p95'] ?? 0])),
   };
+}
+
+/** Median and p95 of the duration over the last hour. */
+export async function timesOf(q: string, signal: AbortSignal): Promise<{ times: number[]; bucketMs: number; series: Series[] }> {
+  const until = Date.now();
+  const bucketMs = niceBucket(36e5, 60);
+  const first = Math.floor((until - 36e5) / bucketMs) * bucketMs;
+  const times: number[] = [];
+  for (let time = first; time <= until; time += bucketMs) times.push(time);
+  const calculations = ['median', 'p95'].map((operator) => ({ operator, key: 'wallMs', alias: operator }));
+  const body = { view: 'calculations', q: `kind:invocation ${q}`, since: first, until, bucketMs, calculations };
+  const answer = await send<QueryAnswer>('POST', '/v1/query', body, signal);
+  const series = [
+    { name: 'median, ms', alias: 'median', colour: '--info' },
+    { name: 'p95, ms', alias: 'p95', colour: '--violet' },
+  ].map(({ name, alias, colour }) => {
+    const values: (number | null)[] = times.map(() => null);
+    for (const row of answer.calculations ?? []) {
+      const at = Math.floor((Date.parse(row.time ?? '') - first) / bucketMs);
+      if (at >= 0 && at < values.length) values[at] = row.values[alias] ?? null;
+    }
+    return { name, colour, values };
+  });
+  return { times, bucketMs, series };
 }
 
 export const sum = (values: number[] | undefined): number => (values ?? []).reduce((total, value) => total + value, 0);

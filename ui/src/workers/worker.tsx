@@ -12,7 +12,7 @@ import { Waiting } from '../parts/connection';
 import { Dialog } from '../parts/dialog';
 import { Editor } from '../parts/editor';
 import { Command, Empty, Fact, Failure, LevelBadge, Tabs } from '../parts/parts';
-import { ratesBy, sum } from './rates';
+import { ratesBy, sum, timesOf } from './rates';
 
 export function WorkerPage({ id }: { id: string }) {
   const path = `/v1/workers/${encodeURIComponent(id)}`;
@@ -39,6 +39,9 @@ export function WorkerPage({ id }: { id: string }) {
           <a class="button" href={`/logs?q=${encodeURIComponent(q)}`}>
             Logs
           </a>
+          <a class="button" href={`/logs?level=error&q=${encodeURIComponent(q)}`}>
+            Errors
+          </a>
           <a class="button" href={`/logs?live=1&q=${encodeURIComponent(q)}`}>
             Live
           </a>
@@ -52,7 +55,11 @@ export function WorkerPage({ id }: { id: string }) {
       </header>
       <div class="facts">
         <Fact name="Invocations">{number(data.counters?.invocations ?? 0)}</Fact>
-        <Fact name="Errors">{number(data.counters?.errors ?? 0)}</Fact>
+        <Fact name="Errors">
+          <a href={`/logs?level=error&q=${encodeURIComponent(q)}`} title="Errors of the last hour">
+            {number(data.counters?.errors ?? 0)}
+          </a>
+        </Fact>
         <Fact name="p95">{duration(data.counters?.p95Ms)}</Fact>
         <Fact name="Last seen">{data.counters?.lastSeenNs ? ago(data.counters.lastSeenNs / 1e6) : 'never called'}</Fact>
         <Fact name="Version">
@@ -80,7 +87,11 @@ const limitsText = (limits: Worker['limits']): string =>
 
 function Charts({ q }: { q: string }) {
   const { data, reload } = useLoad(`rates ${q}`, (signal) => ratesBy('worker', q, 36e5, 60, signal));
-  useEvery(10_000, reload);
+  const times = useLoad(`times ${q}`, (signal) => timesOf(q, signal));
+  useEvery(10_000, () => {
+    reload();
+    times.reload();
+  });
   const chart = useMemo((): { series: Series[]; count: number } | null => {
     if (!data) return null;
     const all = [...data.all.values()][0] ?? data.times.map(() => 0);
@@ -98,6 +109,9 @@ function Charts({ q }: { q: string }) {
         <Chart kind="bars" times={data.times} bucketMs={data.bucketMs} series={chart.series} height={120} label="Invocations in the last hour" legend />
       ) : (
         <p class="waiting">Loading…</p>
+      )}
+      {times.data && (
+        <Chart kind="line" times={times.data.times} bucketMs={times.data.bucketMs} series={times.data.series} height={110} label="Duration in ms" legend />
       )}
     </section>
   );
