@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from otelbridge.cli.client import Absent, Client, Refused, service_options, with_query
-from otelbridge.cli.completion import complete_worker
+from otelbridge.cli.completion import complete_query, complete_worker
 from otelbridge.cli.output import fail, is_pretty, jsonl, say, style
 from otelbridge.cli.records import print_record
 
@@ -41,6 +41,9 @@ class Event(msgspec.Struct):
 @click.option("--method", multiple=True, help="Only calls with this HTTP method; may be repeated.")
 @click.option("--header", multiple=True, help="Only calls with this header, `name` or `name:value`; may be repeated.")
 @click.option("--search", multiple=True, help="Only records with this text; may be repeated.")
+@click.option(
+    "--query", "-q", "q", multiple=True, shell_complete=complete_query, help="Only records that answer this query; may be repeated."
+)
 @click.option("--sampling-rate", type=click.FloatRange(0, 1), help="Share of the invocations to see.")
 @click.option("--ip", multiple=True, help="Only calls from this address, `self` is your own; may be repeated.")
 @click.option("--invocation", multiple=True, help="Only the invocation with this id; may be repeated.")

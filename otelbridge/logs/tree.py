@@ -5,6 +5,7 @@ matches() is what live filters use and what the compiled SQL is tested against: 
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import msgspec
@@ -93,7 +94,7 @@ def matches(tree: Tree, record: Record) -> bool:
     if isinstance(tree, Contains):
         return contains(record.text, tree.piece, tree.match_case)
     if isinstance(tree, Matches):
-        return Pattern(tree.pattern, ignore_case=tree.ignore_case).search(record.text)
+        return _pattern(tree.pattern, tree.ignore_case).search(record.text)
     if tree.structured:
         return _test_member(lookup(record.fields, tree.field), tree)
     field = FIELDS[tree.field]
@@ -105,6 +106,21 @@ def contains(text: str, piece: str, match_case: bool) -> bool:
     if match_case:
         return piece in text
     return ascii_lower(piece) in ascii_lower(text) if piece.isascii() else piece.casefold() in text.casefold()
+
+
+_MAX_PATTERNS = 64
+_patterns = threading.local()
+
+
+def _pattern(source: str, ignore_case: bool) -> Pattern:
+    """A compiled expression: a live filter asks for the same one with every record. Each thread has its own."""
+    compiled: dict[tuple[str, bool], Pattern] = _patterns.__dict__.setdefault("compiled", {})
+    found = compiled.get((source, ignore_case))
+    if found is None:
+        if len(compiled) >= _MAX_PATTERNS:
+            compiled.clear()
+        found = compiled[source, ignore_case] = Pattern(source, ignore_case=ignore_case)
+    return found
 
 
 # --------------------------------------------------------------------------------------------------------- conditions
@@ -172,7 +188,7 @@ def _compare(value: Any, others: list[Any], operation: str) -> bool:
     if operation == "starts_with":
         return bool(value.startswith(other))
     assert operation == "regex", operation
-    return Pattern(other).search(value)
+    return _pattern(other, False).search(value)
 
 
 def _equal(value: Any, literal: Literal) -> bool:
