@@ -92,6 +92,7 @@ class ControlPlane:
                 segment_records=settings.segment_records,
                 retention_seconds=settings.retention_seconds,
                 max_bytes=settings.max_bytes,
+                query_seconds=settings.query_seconds,
                 logs=self.settings.observability.logs.persist,
                 spans=self.settings.observability.traces.persist,
             )

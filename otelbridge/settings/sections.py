@@ -115,6 +115,7 @@ class StoreSettings(Section, frozen=True):
     segment_records: Annotated[int, Meta(ge=1_000, description="Records after which the store begins a new file.")] = 500_000
     retention_seconds: Annotated[int, Meta(ge=60, description="Age at which stored logs are removed.")] = 7 * 86_400
     max_bytes: Annotated[int, Meta(ge=MIB, description="Most that the store may hold; the oldest logs go first.")] = 5 * GIB
+    query_seconds: Annotated[float, Meta(gt=0, description="How long a search or a query may take before it is stopped.")] = 10.0
 
 
 class Destination(Section, frozen=True):
