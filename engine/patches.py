@@ -12,6 +12,12 @@ written for nothing else.
 
 Arenas, one of 4 KiB for each of 31 sizes of objects, begin small and double: most workers fill few of them, and pay for
 each page that they write.
+
+Stacks look as V8 writes them: a first line with the error's name and message, then the worker's own frames; a function
+without a name is only its place. A call, a `new` and a property stand where they begin, not where their last argument
+does: an error in a call of several lines would name a wrong one.
+
+A buffer that doesn't fit is refused (worker.c, "memory"); any other allocation that fails ends the worker.
 """
 
 from __future__ import annotations
@@ -59,6 +65,66 @@ _EDITS = {
             "    if (n_blocks < 4) n_blocks = 4;\n"
             "    if (ob_arenas[block_size_idx] < 3) ob_arenas[block_size_idx]++;\n    ar =",
         ),
+        (
+            '        suff = "() {\\n    [native code]\\n}";\n        name = JS_GetProperty(ctx, this_val, JS_ATOM_name);\n',
+            '        suff = "() { [native code] }";\n'
+            "        name = p->class_id == JS_CLASS_BOUND_FUNCTION ? JS_UNDEFINED : JS_GetProperty(ctx, this_val, JS_ATOM_name);\n",
+        ),
+        ('                str1 = "<anonymous>";\n', '                str1 = "";\n'),
+        (
+            '            dbuf_printf(&dbuf, "    at %s", str1);\n',
+            '            bool ob_named = *str1;\n            dbuf_printf(&dbuf, "    at %s", str1);\n',
+        ),
+        ('dbuf_printf(&dbuf, " (%s", atom_str ? ', 'dbuf_printf(&dbuf, ob_named ? " (%s" : "%s", atom_str ? '),
+        ("                dbuf_putc(&dbuf, ')');\n", "                if (ob_named)\n                    dbuf_putc(&dbuf, ')');\n"),
+        (
+            "            stack = JS_NewStringLen(ctx, (char *)dbuf.buf, dbuf.size);\n        dbuf_free(&dbuf);\n",
+            "            stack = ob_stack(ctx, error_obj, (char *)dbuf.buf, dbuf.size);\n        dbuf_free(&dbuf);\n",
+        ),
+        (
+            "    JSStackFrame *sf, *sf_start;\n    JSValue stack, prepare, saved_exception, error_obj;\n",
+            "    JSValue ob_stack(JSContext *, JSValueConst, const char *, size_t);\n"
+            "    JSStackFrame *sf, *sf_start;\n    JSValue stack, prepare, saved_exception, error_obj;\n",
+        ),
+        (
+            '    if (!JS_IsString(value))\n        return JS_ThrowTypeError(ctx, "Error.prototype.stack setter expects a string");\n',
+            "",
+        ),
+        (
+            "            abuf->data = js_mallocz(ctx, max_int(len, 1));\n            if (!abuf->data)\n                goto fail;\n",
+            "            extern int ob_may_fail;\n            ob_may_fail++;\n            abuf->data = js_mallocz_rt(rt, max_int(len, 1));\n"
+            "            ob_may_fail--;\n            if (!abuf->data) {\n"
+            '                JS_ThrowRangeError(ctx, "Array buffer allocation failed");\n                goto fail;\n            }\n',
+        ),
+        (
+            "    return js_realloc_rt(rt, ptr, size);\n}\n\nstatic JSValue js_array_buffer_constructor2(",
+            "    extern int ob_may_fail;\n    ob_may_fail++;\n    ptr = js_realloc_rt(rt, ptr, size);\n    ob_may_fail--;\n"
+            "    return ptr;\n}\n\nstatic JSValue js_array_buffer_constructor2(",
+        ),
+        (
+            "    bool accept_lparen = (parse_flags & PF_POSTFIX_CALL) != 0;\n\n    call_type = FUNC_CALL_NORMAL;\n",
+            "    bool accept_lparen = (parse_flags & PF_POSTFIX_CALL) != 0;\n"
+            "    int ob_line = s->token.line_num, ob_col = s->token.col_num;\n\n    call_type = FUNC_CALL_NORMAL;\n",
+        ),
+        (
+            "            parse_func_call2:\n                emit_source_loc(s);\n",
+            "            parse_func_call2:\n                emit_source_loc_at(s, ob_line, ob_col);\n",
+        ),
+        (
+            "                /* apply function call */\n                switch(opcode) {\n",
+            "                emit_source_loc_at(s, ob_line, ob_col);\n                /* apply function call */\n                switch(opcode) {\n",
+        ),
+        (
+            "            emit_func_call:\n                switch(opcode) {\n",
+            "            emit_func_call:\n                emit_source_loc_at(s, ob_line, ob_col);\n                switch(opcode) {\n",
+        ),
+        (
+            "        parse_property:\n            if (s->token.val == TOK_PRIVATE_NAME) {\n",
+            "        parse_property:\n            ob_line = s->token.line_num;\n            ob_col = s->token.col_num;\n"
+            "            emit_source_loc(s);\n            if (s->token.val == TOK_PRIVATE_NAME) {\n",
+        ),
+        # columns of the first line were one less than those of the others
+        ("    s->eol = s->buf_ptr;\n", "    s->eol = s->buf_ptr - 1;\n"),
         ("    jsc->stack = JS_NewArray(ctx);\n", "    jsc->stack = JS_NewObjectProtoClass(ctx, JS_NULL, JS_CLASS_ARRAY);\n"),
         (
             "#define JS_GC_MARK(p)   (js_rc(p)->mark)\n",

@@ -65,7 +65,9 @@ class JsRun:
         wall_seconds: float,
         on_end: Callable[[JsRun], None],
         earlier: bytes = b"",
+        until_end: bool = False,
     ) -> None:
+        """`until_end`: the answer is (outcome, bytes), and comes with the invocation's end: for triggers."""
         self.instance = instance
         self.recorder = recorder
         self.operations = operations
@@ -80,6 +82,8 @@ class JsRun:
         self.last_entries = b""  # ring bytes that no part has yet
         self._on_end = on_end
         self._earlier = earlier  # what the load logged
+        self._until_end = until_end
+        self._result: bytes | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Any] = self._loop.create_future()
         self._inbox: list[bytes] = []
@@ -202,6 +206,8 @@ class JsRun:
             raise Stop("canceled", "Error", STOPPED)
         if now > self._deadline:
             raise Stop("exceededWallTime", "Error", LIMIT_TEXTS["exceededWallTime"])
+        if self.meter.exhausted:  # by what the host computed for it, while its own slices were short
+            raise Stop("exceededCpu", "Error", LIMIT_TEXTS["exceededCpu"])
         if now > self._flushed_at + 2 * FLUSH_SECONDS:
             self.flush()
 
@@ -254,19 +260,27 @@ class JsRun:
             self.outcome = "exception"
             self._break_body(_error_of(message, self.recorder))
         elif kind == "result":
-            if not self._answer.done():
+            if self._until_end:
+                self._result = blob
+            elif not self._answer.done():
                 self._answer.set_result(blob)
         elif kind == "thrown" and len(message) == 5:
             self.outcome = "exception"
+            if self._until_end:
+                self._result = blob
             self.pass_through = message[4] is True
             self._error = _error_of(message, self.recorder)
         elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
             self._spawn(None, self.operations.drop(message[1]))
         elif kind == "forward":
             self.pass_through = True
+            if self.operations.blocked:
+                self.outcome = "exception"
             self._error = WorkerError("Error", "Worker has no default entrypoint.")
         elif kind == "done":
             self._done = True
+            if len(message) > 1 and message[1]:
+                self.outcome = "exception"
         return None
 
     def _respond(self, status: Any, headers: Any, body: Any, blob: bytes) -> Response | None:
@@ -369,8 +383,8 @@ class JsRun:
         waits_for_answer = not self._answer.done() and self._left is None
         if waits_for_answer or (self._body_open and not self._body_ended and self._left is None):
             self._fail("exception", WorkerError("Error", HUNG))
-        else:
-            self._finish()  # only waitUntil() promises that never settle
+        else:  # only waitUntil() promises that never settle
+            self._finish(b"" if self._left is not None else pack_exception("Error", HUNG, None))
 
     def _broke(self, e: Exception) -> None:
         """A defect of ours must not leave a caller waiting for ever, nor its instance in use."""
@@ -389,6 +403,8 @@ class JsRun:
         if self.ended:
             return
         self.ended = True
+        if self._until_end and self._result is not None and self.outcome in ("ok", "exception") and not self._answer.done():
+            self._answer.set_result((self.outcome, self._result))
         if not self._answer.done() and self._error is None and self._left is None:  # it says "done" and gave no answer
             self._error = WorkerError("Error", HUNG)
             self.outcome, self.reusable = "exception", False
@@ -425,4 +441,6 @@ def _key(number: Any) -> Any:
 
 def _error_of(message: list[Any], recorder: Recorder) -> WorkerError:
     stack = message[3] if isinstance(message[3], str) else None
+    if stack is not None and recorder.maps:
+        stack = recorder.maps.apply(stack)
     return WorkerError(str(message[1]), str(message[2]), stack=stack, invocation_id=recorder.invocation_id, trace_id=recorder.trace_id)

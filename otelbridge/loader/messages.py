@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from otelbridge.model.tolerant import read_json
+
 __all__ = ["BadMessage", "frame", "frames"]
 
 MAX_JSON_BYTES = 1 << 20  # [[],[],[],...] takes 25 times its length in Python; what may be long is sent as bytes
@@ -19,7 +21,6 @@ class BadMessage(ValueError):
 
 _HEAD = struct.Struct("<II")
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 def frame(message: Any, blob: bytes = b"") -> bytes:
@@ -46,8 +47,8 @@ def frames(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
         if text > MAX_JSON_BYTES:
             raise BadMessage(f"it has {text} bytes beside its body; the limit is {MAX_JSON_BYTES}")
         try:
-            message = _decode(data[start:middle])
-        except (msgspec.DecodeError, RecursionError, ValueError) as e:
+            message = read_json(data[start:middle])
+        except ValueError as e:
             raise BadMessage("it is not JSON") from e
         if not isinstance(message, list) or not message or not isinstance(message[0], str):
             raise BadMessage("it has no kind")

@@ -133,6 +133,11 @@ class Operations:
             await close()
 
     @property
+    def blocked(self) -> bool:
+        """Whether the worker has no network."""
+        return self._bindings.global_outbound is None
+
+    @property
     def has_streams(self) -> bool:
         """Whether bodies are open that must be closed when the invocation ends: they hold connections."""
         return bool(self._closers)

@@ -13,6 +13,8 @@ import msgspec
 from otelbridge.model import ring
 from otelbridge.model.ids import TraceParent, new_ids
 from otelbridge.model.part import End, Part, WorkerRef
+from otelbridge.model.sourcemap import SourceMaps
+from otelbridge.model.tolerant import read_json
 from otelbridge.model.trace import Event
 
 __all__ = ["Recorder", "pack_exception"]
@@ -25,7 +27,8 @@ class Recorder:
     """
 
     __slots__ = (
-        "_floor_ns", "_sequence", "_write", "entrypoint", "event", "invocation_id", "keep", "listener", "number", "parent_span_id",
+        "_floor_ns", "_sequence", "_write", "entrypoint", "event", "invocation_id", "keep", "listener", "maps", "number",
+        "parent_span_id",
         "parts", "raw_event", "span_id", "start_ns", "trace_flags", "trace_id", "worker",
     )  # fmt: skip
 
@@ -39,6 +42,7 @@ class Recorder:
         parent: TraceParent | None,
         write: Callable[[Part], None] | None,
         keep: bool,
+        maps: SourceMaps | None = None,
     ) -> None:
         self.worker = worker
         self.event = event
@@ -50,6 +54,7 @@ class Recorder:
         self.trace_flags = parent.flags if parent else 1
         self.start_ns = time.time_ns()
         self.keep = keep
+        self.maps = maps
         self.parts: list[Part] = []
         self.listener: Callable[[Part], None] | None = None
         self.number = 0
@@ -66,6 +71,8 @@ class Recorder:
         """One part: ring bytes as a guest wrote them (what is malformed is cut off), and with the last one the end."""
         if not self.wanted:
             return
+        if self.maps and b'"stack":' in entries:
+            entries = _mapped(entries, self.maps)
         size, count = ring.check(entries)
         now = max(time.time_ns(), self._floor_ns)
         part = Part(
@@ -95,6 +102,35 @@ class Recorder:
             self.parts.append(part)
             if self.listener is not None:
                 self.listener(part)
+
+
+def _mapped(entries: bytes, maps: SourceMaps) -> bytes:
+    """Ring bytes with the stacks of exceptions and logged errors in terms of the worker's sources."""
+    return b"".join(
+        ring.pack(
+            entry.kind,
+            _with_stack(entry.payload, maps) if entry.kind == ring.EXCEPTION else entry.payload,
+            level=entry.level,
+            time_ns=entry.time_ns,
+            span=entry.span,
+            extra=_with_stack(entry.extra, maps),
+        )
+        for entry in ring.walk(entries)
+    )
+
+
+def _with_stack(data: bytes, maps: SourceMaps) -> bytes:
+    """The JSON of an error, or of a list of errors and nulls."""
+    if b'"stack":' not in data:
+        return data
+    try:
+        value = read_json(data)
+    except ValueError:
+        return data
+    for error in value if isinstance(value, list) else [value]:
+        if isinstance(error, dict) and isinstance(error.get("stack"), str):
+            error["stack"] = maps.apply(error["stack"])
+    return msgspec.json.encode(value)
 
 
 def pack_exception(name: str, message: str, stack: str | None) -> bytes:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from otelbridge.errors import WorkerCodeError, WorkerError
+from otelbridge.model.tolerant import read_json
 
 __all__ = ["DEPTH", "decode", "pack", "unpack"]
 
@@ -23,7 +22,6 @@ MAX_BYTES = 32 << 20
 MAX_PARTS = 500_000
 
 _MAX_SAFE = 2**53
-_decode = msgspec.json.Decoder().decode
 
 
 def pack(value: Any, bind: Callable[[Any], str] | None = None, depth: int = 0) -> Any:
@@ -70,8 +68,8 @@ def decode(text: bytes) -> Any:
     if len(text) > MAX_BYTES or text.count(b"[") + text.count(b"{") > MAX_PARTS:
         raise WorkerError("DataCloneError", f"A value is too large: the limits are {MAX_BYTES} bytes and {MAX_PARTS} objects.")
     try:
-        return unpack(_decode(text))
-    except (msgspec.DecodeError, RecursionError, ValueError) as e:
+        return unpack(read_json(text))
+    except (RecursionError, ValueError) as e:
         raise WorkerError("DataCloneError", "A value could not be read.") from e
 
 

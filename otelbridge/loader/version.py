@@ -17,12 +17,13 @@ from otelbridge.loader.recorder import pack_exception
 from otelbridge.loader.values import pack
 from otelbridge.model.code import MAX_ENV_BYTES, Limits, Module, WorkerCode, check_code, lower, version_of
 from otelbridge.model.part import ColdStart, WorkerRef
+from otelbridge.model.sourcemap import SourceMaps
 from otelbridge.sandbox import CoreModule, CoreRuntime, Image, JsRuntime, Meter, Stop
 from otelbridge.tail import BridgeTail
 
 __all__ = ["LoadFailed", "Runtimes", "Version"]
 
-NEVER_READY = "Top-level await never settles: the worker's main module waits for something that nothing will do."
+NEVER_READY = "Top-level await in module is unsettled."  # workerd's words
 MAX_CONNECTIONS = 100  # of one worker to the network; all workers together have 1,000
 _VALUE_TYPES = (str, int, float, bool, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset, type(None))
 
@@ -61,6 +62,9 @@ class Version:
         self.memory_bytes = (self.limits.memory_mb or 1) << 20
         self.worker = WorkerRef(worker_id, version_of(code, self.modules, env), self.memory_bytes, dict(code.tags))
         self.is_core = self.modules[code.main_module].type == "wasm"
+        sources = {name: m.content for name, m in self.modules.items() if m.type in ("js", "cjs")}
+        self._map_files = {n: m.content for n, m in self.modules.items() if n.endswith(".map") and n[:-4] in sources}
+        self.maps = SourceMaps(sources, self._map_files)
         self.idle: list[Lease] = []
         self.live = self.waiting = 0
         self.max_live = max_live
@@ -94,6 +98,8 @@ class Version:
         """A new instance with this version loaded. LoadFailed when its code fails."""
         start_ns = time.time_ns()
         meter = Meter(cpu_limit_ns=(self.limits.cpu_ms or 1) * 1_000_000)
+        if self.maps.waiting:
+            await asyncio.to_thread(self.maps.read)
         if self.is_core:
             return await self._make_core(runtimes.core, meter, start_ns)
         if self.code.isolation == "invocation":
@@ -121,7 +127,7 @@ class Version:
     async def _load(self, instance: Any, meter: Meter, start_ns: int) -> bytes:
         """Evaluate the modules; the ring entries of what module scope logged."""
         instance.begin(self.limits.log_bytes)
-        parts = [frame(["module", name, m.type], m.content) for name, m in self.modules.items()]
+        parts = [frame(["module", name, m.type], m.content) for name, m in self.modules.items() if name not in self._map_files]
         parts.append(frame(["load", self.code.main_module, self.env_tree]))
         failure: WorkerError | None = None
         entries = b""
@@ -130,7 +136,9 @@ class Version:
             kinds = [message[0] for message, _ in answers]
             if "failed" in kinds:
                 message = answers[kinds.index("failed")][0]
-                failure = WorkerLoadError(str(message[1]), str(message[2]), stack=message[3] if isinstance(message[3], str) else None)
+                failure = WorkerLoadError(
+                    str(message[1]), str(message[2]), stack=self.maps.apply(message[3]) if isinstance(message[3], str) else None
+                )
             elif "loaded" not in kinds:
                 failure = WorkerLoadError("Error", NEVER_READY)
                 entries = pack_exception("Error", NEVER_READY, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -30,6 +31,14 @@ from otelbridge.tail import TailStage
 __all__ = ["Entrypoint", "Host", "Watch", "Worker"]
 
 Watch = Callable[[Recorder, TraceItem | None], None]
+MAX_DEPTH = 16  # as Cloudflare's: of calls within calls, in one worker or through several
+TOO_DEEP = (
+    "Subrequest depth limit exceeded. This request recursed through Workers too many times. This can happen e.g. if you have a Worker"
+    " that calls other Workers recursively."
+)
+# Tasks inherit it, so that it also counts what goes through an embedding program's own objects. Without it a worker that
+# calls itself left 25,000 records behind one request: each call that ended made room for one more at the other end.
+_depth: ContextVar[int] = ContextVar("otelbridge_call_depth", default=0)
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -100,6 +109,7 @@ class Worker:
             parent=parse_traceparent(traceparent) if self.host.propagate else None,
             write=self.host.tail.record if version.bridged else None,
             keep=keep,
+            maps=version.maps,
         )
         if watch is not None:
             watch(recorder, None)
@@ -135,15 +145,16 @@ class Entrypoint:
         """Have the worker answer a request. Raises WorkerError with what it threw or what ended it."""
         if traceparent is None:
             traceparent = header(request.headers, "traceparent")
+        url = request.url.partition("#")[0]  # as every HTTP client does
         pairs = [(k.lower(), v) for k, v in request.headers]
-        event = FetchEvent(request.method, redact_url(request.url), redact_headers(pairs), client_ip)
+        event = FetchEvent(request.method, redact_url(url), redact_headers(pairs), client_ip)
         body = request.body
         kind, blob = (0, b"") if body is None else (1, body) if isinstance(body, bytes) else (2, b"")
-        detail = [request.method, request.url, pairs, kind, request.cf]
+        detail = [request.method, url, pairs, kind, request.cf]
         stream = None if body is None or isinstance(body, bytes) else aiter(body)
 
         def raw() -> Event:
-            return FetchEvent(request.method, request.url, dict(pairs), client_ip)
+            return FetchEvent(request.method, url, dict(pairs), client_ip)
 
         answer = await self._invoke("fetch", event, raw, detail, blob, stream=stream, traceparent=traceparent, watch=watch, request=request)
         return answer  # type: ignore[no-any-return]
@@ -155,11 +166,12 @@ class Entrypoint:
         return decode(result)
 
     async def scheduled(self, *, cron: str = "", scheduled_time: float | None = None, watch: Watch | None = None) -> dict[str, Any]:
-        """Run the scheduled() handler: {"outcome": ...}. `scheduled_time`: milliseconds since 1970, now by default."""
+        """Run the scheduled() handler: {"outcome", "noRetry"}. `scheduled_time`: milliseconds since 1970, now by default."""
         at = int(time.time() * 1000 if scheduled_time is None else scheduled_time)
         event = ScheduledEvent(cron, at)
-        outcome, _ = await self._trigger("scheduled", event, [cron, at], watch)
-        return {"outcome": outcome}
+        outcome, text = await self._trigger("scheduled", event, [cron, at], watch)
+        left = decode(text) if text else {}
+        return {"outcome": outcome, "noRetry": left.get("noRetry") is True}
 
     async def queue(self, name: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Run the queue() handler: {"outcome", "ackAll", "explicitAcks", "retryBatch", "retryMessages"}.
@@ -172,20 +184,21 @@ class Entrypoint:
             for i, m in enumerate(messages)
         ]
         outcome, text = await self._trigger("queue", QueueEvent(name, len(listed)), [name, listed], None)
-        batch = decode(text) if text else {}
+        batch = (decode(text) if text else None) or {}
         acked, retried = batch.get("acked") or {}, batch.get("retried") or {}
         return {
             "outcome": outcome,
             "ackAll": batch.get("all") == "ack",
             "explicitAcks": list(acked),
-            "retryBatch": {"retry": batch.get("all") == "retry"},
+            "retryBatch": {"retry": batch.get("all") == "retry"} | ({} if (v := batch.get("delay")) is None else {"delaySeconds": v}),
             "retryMessages": [{"msgId": k} | ({} if v is None else {"delaySeconds": v}) for k, v in retried.items()],
         }
 
     async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, bytes | None]:
-        """A handler without a caller: what it throws becomes an outcome."""
+        """A handler without a caller: what it throws becomes an outcome. That, and what the handler left behind."""
         try:
-            return "ok", await self._invoke(kind, event, None, detail, watch=watch)
+            outcome, left = await self._invoke(kind, event, None, detail, watch=watch)
+            return outcome, left
         except WorkerLoadError:
             raise
         except WorkerError as e:
@@ -205,6 +218,27 @@ class Entrypoint:
         traceparent: str | None = None,
         watch: Watch | None = None,
         request: Request | None = None,
+    ) -> Any:
+        depth = _depth.get()
+        if depth >= MAX_DEPTH:
+            raise WorkerError("Error", TOO_DEEP)
+        token = _depth.set(depth + 1)
+        try:
+            return await self._invoke_at(kind, event, raw, detail, blob, stream, traceparent, watch, request)
+        finally:
+            _depth.reset(token)
+
+    async def _invoke_at(
+        self,
+        kind: str,
+        event: Event,
+        raw: Callable[[], Event] | None,
+        detail: list[Any],
+        blob: bytes,
+        stream: AsyncIterator[bytes] | None,
+        traceparent: str | None,
+        watch: Watch | None,
+        request: Request | None,
     ) -> Any:
         host = self.worker.host
         # Whatever of the request can't be used shows here, while there is no instance that could be lost over it.
@@ -256,6 +290,7 @@ class Entrypoint:
             wall_seconds=(limits.wall_ms or 1) / 1000,
             on_end=call.ended,
             earlier=earlier,
+            until_end=kind in ("scheduled", "queue"),
         )
         lease.abort = run.abort
         lease.instance.begin(limits.log_bytes)

@@ -166,6 +166,8 @@ def _module(name: Any, value: Any) -> Module:
     if isinstance(value, str):
         if name.endswith((".js", ".mjs")):
             return Module("js", _utf8(name, value))
+        if name.endswith(".map"):
+            return Module("text", _utf8(name, value))
         hint = " TypeScript and JSX must be compiled to JavaScript first." if name.endswith(_TYPESCRIPT) else ""
         raise WorkerCodeError(
             f"Module name must end with '.js' (or the content must be an object indicating the type explicitly). Got: {name}.{hint}"

@@ -6,14 +6,13 @@ one with its end. Parts carry the ring as the guest wrote it; entries() is the o
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from otelbridge.model import ring
+from otelbridge.model.tolerant import read_json
 from otelbridge.model.trace import (
     DiagnosticsEvent,
     Dropped,
@@ -193,32 +192,12 @@ def _read(entry: ring.Entry, time_ns: int, sequence: int) -> Any:
     return SpanClose(time_ns, sequence, entry.span, attributes if isinstance(attributes, dict) else {})
 
 
-_json_decoder = msgspec.json.Decoder()
-
-
 def _json(payload: bytes) -> Any:
-    """JSON as a guest wrote it, or None. Lone surrogates become U+FFFD: no transport carries them."""
+    """JSON as a guest wrote it, or None."""
     try:
-        return _json_decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
-        pass
-    # msgspec refuses \\ud800 and integers that the standard library reads.
-    try:
-        return _clean(json.loads(payload.decode("utf-8", "replace"), parse_constant=lambda _: None))
-    except (ValueError, RecursionError):
+        return read_json(payload)
+    except ValueError:
         return None
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not value.isascii() else value
-    if isinstance(value, list):
-        return [_clean(v) for v in value]
-    if isinstance(value, dict):
-        return {_clean(k): _clean(v) for k, v in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):  # 1e999: no JSON can be written of it
-        return None
-    return value
 
 
 def _text(payload: bytes) -> str:

@@ -16,6 +16,7 @@ from otelbridge.errors import SandboxError
 from otelbridge.sandbox import wasm
 from otelbridge.sandbox.cache import Cache
 from otelbridge.sandbox.pages import WrittenPages
+from otelbridge.sandbox.stacks import Stacks
 from otelbridge.sandbox.ticker import Ticker
 from otelbridge.sandbox.turns import Turns
 
@@ -133,6 +134,8 @@ class Engine:
         self.written = WrittenPages()
         self._ticker = Ticker(self.address, tick_ms=tick_ms)
         self.turns = Turns(self._ticker)
+        self.stacks = Stacks(count=max_instances, size=ASYNC_STACK)
+        self.calls = 0  # how many guests are inside a call
         self._taken = self._freed = 0
         self._freed_later = 0  # written by the closing thread only: `-=` from two threads would lose counts
         self._closer: ThreadPoolExecutor | None = None

@@ -3,7 +3,6 @@
 A store belongs to the event loop's thread. Every address handed out by a store dies with it, so they stay in here and
 in Memory, whose reads copy (rules "Store-bound objects never leave their owner", "copy the bytes before closing").
 Nothing refers to a store but its owner, who closes it (rule "always close; no closures over stores": 8 KiB leak each).
-Nothing refers to a store but its owner, who closes it (rule "always close; no closures over stores": 8 KiB leak each).
 """
 
 from __future__ import annotations
@@ -69,8 +68,6 @@ class Store:
         self._context = wasm.store_context(self._store)
         # Rule "always set all five limits of set_limits": without one for tables a single table.grow cost 1.5 GB.
         # Rule "1 GiB memory.fill is not interruptible: small memory limit": the limit also bounds the longest slice, about
-        # 0.15 ms for each MiB that a guest fills in one instruction.
-        # Rule "1 GiB memory.fill is not interruptible: small memory limit": the limit is also the longest slice, about
         # 0.15 ms for each MiB that a guest fills in one instruction.
         wasm.store_limiter(self._store, memory_bytes, engine.table_elements, instances, tables, memories)
         # Rule "set the epoch deadline before instantiating". Start functions don't run there (image.py makes them
@@ -180,12 +177,17 @@ class Store:
         # Rule "near deadline only around async calls": the guest must yield at the next tick.
         wasm.set_epoch(self._context, _SLICE_TICKS)
         at = self._at
+        self._engine.calls += 1
         self._future = wasm.call_async(self._context, function, at, len(arguments), at + _RESULT, results, at + _TRAP, at + _ERROR)
         return self._future
 
     def _end_call(self, future: int) -> None:
         self._future = 0
         wasm.future_delete(future)
+        engine = self._engine
+        engine.calls -= 1
+        if not engine.calls:
+            engine.stacks.quiet()
         if self._closing:
             self.dead = True
             self.close()

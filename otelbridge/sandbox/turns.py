@@ -7,9 +7,6 @@ wait for the next one, so that twenty guests that start at the same moment don't
 
 Signals reach the event loop between slices (rule "SIGINT while wasm runs is ignored until wasm returns: guests have
 deadlines"), so that a guest delays them by one slice at most.
-
-Signals reach the event loop between slices (rule "SIGINT while wasm runs is ignored until wasm returns: guests have
-deadlines"), so that a guest delays them by one slice at most.
 """
 
 from __future__ import annotations

@@ -79,6 +79,11 @@ class Arena:
             "neighbour", lambda: WorkerCode(main_module="n.js", modules={"n.js": NEIGHBOUR}, tails=[self._seen])
         )
 
+    @property
+    def stacks(self) -> Any:
+        """The engine's stacks."""
+        return self._neighbour.host.runtimes.javascript._engine.stacks
+
     def worker(self, source: str, *, limits: Limits | None = None, **options: Any) -> tuple[Any, Witness]:
         """A worker of this source, and what its tail gets to see."""
         witness = Witness()
@@ -86,6 +91,12 @@ class Arena:
             source = "export default { async fetch(request, env, ctx) {\n" + source + "\n} }"
         modules = {"index.js": source, **options.pop("modules", {})}
         code = WorkerCode(main_module="index.js", modules=modules, limits=lower(limits or Limits()), tails=[witness], **options)
+        return self.bridge.loader.load(code), witness
+
+    def core(self, source: bytes, *, limits: Limits | None = None, **options: Any) -> tuple[Any, Witness]:
+        """A core-module worker, and what its tail gets to see."""
+        witness = Witness()
+        code = WorkerCode(main_module="a.wasm", modules={"a.wasm": source}, limits=lower(limits or Limits()), tails=[witness], **options)
         return self.bridge.loader.load(code), witness
 
     async def call(self, worker: Any, witness: Witness, request: Request | None = None, **options: Any) -> Result:

@@ -116,7 +116,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("Values", "structuredClone()", "typeof structuredClone === 'function'", "with `transfer` of ArrayBuffers"),
     (
         "Values",
-        "navigator, Navigator, self",
+        "navigator, Navigator, self, WorkerGlobalScope, ServiceWorkerGlobalScope",
         "navigator.userAgent === 'Cloudflare-Workers' && self === globalThis && typeof Navigator === 'function'",
         "",
     ),

@@ -62,10 +62,12 @@ static JSValue receive = JS_UNDEFINED, settle = JS_UNDEFINED, rejected = JS_UNDE
 
 /* ------------------------------------------------------------------------------------------------------- memory */
 
+int ob_may_fail; /* while a buffer is allocated (engine/patches.py) */
+
 /* A worker at its memory limit is stopped, as workerd stops an isolate: carrying on with failed allocations would let
- * it catch the error and loop. A single allocation that could never fit is the worker's own mistake: it gets an error. */
+ * it catch the error and loop. A buffer that could never fit is a RangeError, as everywhere: it is asked for by its size. */
 static int never_fits(size_t size) {
-  if (size > S.memory_limit / 2) return 1;
+  if (ob_may_fail && size > S.memory_limit / 2) return 1;
   S.flags |= FLAG_OUT_OF_MEMORY;
   __builtin_trap();
 }
@@ -262,10 +264,17 @@ static int text_simple(Text *t, JSString *s) {
   t->n += n + 2;
   return 1;
 }
+/* String(v), or NULL when that throws: JS_ToCString by itself would make do with the message of an Error. */
+static const char *text_of_value(JSContext *c, size_t *n, JSValueConst v) {
+  JSValue text = JS_ToString(c, v);
+  const char *s = JS_IsException(text) ? NULL : JS_ToCStringLen(c, n, text);
+  JS_FreeValue(c, text);
+  return s;
+}
 static int text_value(JSContext *c, Text *t, JSValueConst v) { /* String(v) as a JSON string; 0 when that throws */
   size_t n;
   if (JS_VALUE_GET_TAG(v) == JS_TAG_STRING && text_simple(t, JS_VALUE_GET_STRING(v))) return 1;
-  const char *s = JS_ToCStringLen(c, &n, v);
+  const char *s = text_of_value(c, &n, v);
   if (!s) return 0;
   text_string(t, s, n);
   JS_FreeCString(c, s);
@@ -280,18 +289,16 @@ static int has_to_json(JSContext *c, JSValueConst v) {
   JS_FreeValue(c, f);
   return yes;
 }
-static int is_plain(JSContext *c, JSValueConst v) { /* -1 when a Proxy throws */
-  if (JS_IsArray(v)) return 1;
+static JSValue stub_handler = JS_UNDEFINED; /* of the proxies that stand for service bindings: no worker's own proxies */
+static int is_proxy(JSContext *c, JSValueConst v) {
+  return JS_GetClassID(v) == JS_CLASS_PROXY && !js_same_value(c, JS_VALUE_GET_OBJ(v)->u.proxy_data->handler, stub_handler);
+}
+static int is_plain(JSContext *c, JSValueConst v) { /* what JSON.stringify() is asked for; -1 when that throws */
+  if (JS_IsArray(v) || is_proxy(c, v)) return 1;
   JSValue proto = JS_GetPrototype(c, v);
   if (JS_IsException(proto)) return -1;
   int yes = JS_IsNull(proto) || js_same_value(c, proto, c->class_proto[JS_CLASS_OBJECT]);
-  if (!yes && JS_GetClassID(v) == JS_CLASS_PROXY) yes = JS_IsArray(proto);
   JS_FreeValue(c, proto);
-  if (!yes && JS_GetClassID(v) == JS_CLASS_PROXY) {
-    int array = js_is_array(c, v);
-    if (array < 0) return -1;
-    yes = array;
-  }
   return yes;
 }
 static int text_json(JSContext *c, Text *t, JSValueConst v) { /* JSON.stringify(v); undefined is null; 0 when it throws */
@@ -344,6 +351,8 @@ static int text_plain(JSContext *c, Text *t, JSValueConst v, int depth) {
   if (shape->proto != (array ? list : base) || find_own_property(&unused, base, JS_ATOM_toJSON)) return 0;
   if (array) {
     if (!o->fast_array || shape->prop_count != 1 || list->shape->proto != base || find_own_property(&unused, list, JS_ATOM_toJSON)) return 0;
+    JSValue length = o->prop[0].u.value; /* more than it holds after `new Array(3)` or a shorter `length` */
+    if (JS_VALUE_GET_TAG(length) != JS_TAG_INT || (uint32_t)JS_VALUE_GET_INT(length) != o->u.array.count) return 0;
     text_char(t, '[');
     for (uint32_t i = 0; i < o->u.array.count; i++) {
       if (i) text_char(t, ',');
@@ -405,8 +414,8 @@ static void text_argument(JSContext *c, Text *t, JSValueConst v) {
     if (text_plain(c, t, v, 0)) return;
     t->n = start;
     t->lost = lost;
-    int json = has_to_json(c, v);
-    if (json == 0 && !JS_IsFunction(c, v)) json = is_plain(c, v);
+    int json = is_proxy(c, v) ? 1 : has_to_json(c, v);
+    if (json == 0) json = is_plain(c, v);
     if (json > 0 ? text_json(c, t, v) : json == 0 && text_value(c, t, v)) return;
     break;
   }
@@ -419,6 +428,19 @@ static void text_argument(JSContext *c, Text *t, JSValueConst v) {
   text_add(t, "{}", 2);
 }
 
+/* How long the first line of an error's stack is, "Name: message" and the line break; 0 when it has none. */
+static size_t stack_head(const char *s, size_t n, const char *message, size_t length) {
+  if (!length) {
+    const char *end = memchr(s, '\n', n);
+    size_t first = end ? (size_t)(end - s) : n;
+    return memchr(s, ' ', first) ? 0 : end ? first + 1 : n;
+  }
+  const char *at = memmem(s, n < length + 256 ? n : length + 256, message, length);
+  if (!at || memchr(s, '\n', at - s) || (at != s && (at - s < 2 || memcmp(at - 2, ": ", 2)))) return 0;
+  size_t end = at - s + length;
+  return end == n ? n : s[end] == '\n' ? end + 1 : 0;
+}
+
 /* The worker's frames of a stack: without ours, and without the native ones that ours called or were called through. */
 static void worker_frames(const char *s, size_t n, Text *to) {
   size_t kept = 0; /* how much of `to` is sure to stay: native frames above one of ours go with it */
@@ -427,7 +449,7 @@ static void worker_frames(const char *s, size_t n, Text *to) {
     end = memchr(s, '\n', last - s);
     if (!end) end = last;
     size_t length = end - s;
-    if (length > 19 && memmem(s, length, "(otelbridge:prelude", 19)) {
+    if (length > 19 && memmem(s, length, "otelbridge:prelude:", 19)) {
       to->n = kept;
       continue;
     }
@@ -437,41 +459,67 @@ static void worker_frames(const char *s, size_t n, Text *to) {
   }
 }
 
-/* {name, message, stack} of a native Error, as a member of errorInfo. A getter that throws leaves null in its place. */
-static void text_error(JSContext *c, Text *t, JSValueConst e) {
-  static const char *const names[] = {"name", "message", "stack"};
-  size_t start = t->n;
-  text_char(t, '{');
-  for (int i = 0; i < 3; i++) {
-    JSValue v = JS_GetPropertyStr(c, e, names[i]);
-    if (JS_IsException(v)) goto failed;
-    if (i == 2 && !JS_IsString(v)) {
-      JS_FreeValue(c, v);
-      break;
-    }
-    if (i) text_char(t, ',');
-    text_string(t, names[i], strlen(names[i]));
-    text_char(t, ':');
-    size_t n;
-    const char *s = JS_ToCStringLen(c, &n, v);
+/* The stack of a new error, as V8 writes it (engine/patches.py): its first line, then the worker's frames. */
+JSValue ob_stack(JSContext *c, JSValueConst error, const char *frames, size_t n) {
+  Text all = {0}, own = {0};
+  JSValue pending = JS_GetException(c), head = js_error_toString(c, error, 0, NULL);
+  size_t length;
+  const char *s = JS_IsException(head) ? NULL : JS_ToCStringLen(c, &length, head);
+  if (s) text_add(&all, s, length);
+  if (!s) forget(c);
+  JS_FreeCString(c, s);
+  JS_FreeValue(c, head);
+  JS_Throw(c, pending);
+  worker_frames(frames, n, &own);
+  if (all.n && own.n) text_char(&all, '\n');
+  if (own.n) text_add(&all, own.p, own.n);
+  JSValue v = JS_NewStringLen(c, all.p ? all.p : "", all.n);
+  block_free(all.p);
+  block_free(own.p);
+  return v;
+}
+
+/* {name, message, stack} of a native Error, as a member of errorInfo; 0 when a getter throws, or a text is a symbol. What
+ * is undefined reads as String(error) would have it. */
+static int text_error(JSContext *c, Text *t, JSValueConst e) {
+  size_t n, length = 0;
+  const char *s, *message = NULL;
+  JSValue v = JS_GetPropertyStr(c, e, "name");
+  text_add(t, "{\"name\":", 8);
+  int good = !JS_IsException(v);
+  if (good && JS_IsUndefined(v))
+    text_add(t, "\"Error\"", 7);
+  else
+    good = good && text_value(c, t, v);
+  JS_FreeValue(c, v);
+  if (!good) return 0;
+  v = JS_GetPropertyStr(c, e, "message");
+  text_add(t, ",\"message\":", 11);
+  if (JS_IsException(v) || !(message = text_of_value(c, &length, JS_IsUndefined(v) ? e : v))) {
     JS_FreeValue(c, v);
-    if (!s) goto failed;
-    if (i == 2) {
-      Text frames = {.limit = t->limit};
-      worker_frames(s, n, &frames);
-      text_string(t, frames.p ? frames.p : "", frames.n);
-      block_free(frames.p);
-    } else {
-      text_string(t, s, n);
-    }
-    JS_FreeCString(c, s);
+    return 0;
   }
+  JS_FreeValue(c, v);
+  text_string(t, message, length);
+  v = JS_GetPropertyStr(c, e, "stack");
+  good = !JS_IsException(v);
+  if (good && !JS_IsUndefined(v) && (s = text_of_value(c, &n, v))) {
+    Text frames = {.limit = t->limit};
+    size_t head = stack_head(s, n, message, length);
+    worker_frames(s + head, n - head, &frames);
+    if (frames.n) {
+      text_add(t, ",\"stack\":", 9);
+      text_string(t, frames.p, frames.n);
+    }
+    block_free(frames.p);
+    JS_FreeCString(c, s);
+  } else {
+    good = good && JS_IsUndefined(v);
+  }
+  JS_FreeCString(c, message);
+  JS_FreeValue(c, v);
   text_char(t, '}');
-  return;
-failed:
-  forget(c);
-  t->n = start;
-  text_add(t, "null", 4);
+  return good;
 }
 
 static void warn_once(const char *json, size_t n) {
@@ -539,14 +587,19 @@ static JSValue js_console(JSContext *c, JSValueConst this_, int argc, JSValueCon
   text_char(line, ']');
   if (errors) {
     text_char(&info, '[');
-    for (int i = 0; i < argc; i++) {
+    int good = 1;
+    for (int i = 0; i < argc && good; i++) {
       if (i) text_char(&info, ',');
       if (JS_IsError(argv[i]))
-        text_error(c, &info, argv[i]);
+        good = text_error(c, &info, argv[i]);
       else
         text_add(&info, "null", 4);
     }
     text_char(&info, ']');
+    if (!good) { /* as in workerd: of all arguments, or of none */
+      forget(c);
+      info.n = info.lost = 0;
+    }
   }
   log_line(level, line, &info);
   depth--;
@@ -807,17 +860,27 @@ static JSValue js_class_of(JSContext *c, JSValueConst this_, int argc, JSValueCo
   JSClassID id = JS_VALUE_GET_TAG(argv[0]) == JS_TAG_OBJECT ? JS_GetClassID(argv[0]) : 0;
   return id ? JS_AtomToString(c, c->rt->class_array[id].class_name) : JS_UNDEFINED;
 }
-/* workerFrames(stack): the worker's part of a stack. */
+/* workerFrames(stack, message): the worker's part of a stack, without the first line of an error of this message. */
 static JSValue js_worker_frames(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
-  size_t n;
-  const char *s = JS_ToCStringLen(c, &n, argv[0]);
-  if (!s) return JS_EXCEPTION;
+  size_t n, length;
+  const char *s = JS_ToCStringLen(c, &n, argv[0]), *message = s ? JS_ToCStringLen(c, &length, argv[1]) : NULL;
+  if (!message) {
+    JS_FreeCString(c, s);
+    return JS_EXCEPTION;
+  }
   Text frames = {0};
-  worker_frames(s, n, &frames);
+  size_t head = stack_head(s, n, message, length);
+  worker_frames(s + head, n - head, &frames);
+  JS_FreeCString(c, message);
   JS_FreeCString(c, s);
   JSValue v = JS_NewStringLen(c, frames.p ? frames.p : "", frames.n);
   block_free(frames.p);
   return v;
+}
+/* stubHandler(handler): how the proxies of service bindings are known. */
+static JSValue js_stub_handler(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) {
+  stub_handler = js_dup(argv[0]);
+  return JS_UNDEFINED;
 }
 static JSValue js_span(JSContext *c, JSValueConst this_, int argc, JSValueConst *argv) { return JS_NewInt32(c, span); }
 /* setSpan(number): the number before. */
@@ -920,10 +983,18 @@ static int fill_value_module(JSContext *c, JSModuleDef *d) {
   JS_FreePropertyEnum(c, members, count);
   return failed ? -1 : 0;
 }
+static char importer[512]; /* the module whose import is looked up */
+static char *resolve_module(JSContext *c, const char *base, const char *name, void *opaque) {
+  snprintf(importer, sizeof importer, "%s", base);
+  return js_default_module_normalize_name(c, base, name + (*name == '/')); /* all names are relative to one root */
+}
 static JSModuleDef *load_module(JSContext *c, const char *name, void *opaque) {
   Module *m = find_module(name);
   if (!m) {
-    JS_ThrowReferenceError(c, "No such module \"%s\".", name);
+    if (*importer)
+      JS_ThrowPlainError(c, "No such module \"%s\".\n  imported from \"%s\"", name, importer);
+    else
+      JS_ThrowPlainError(c, "No such module \"%s\".", name);
     return NULL;
   }
   if (m->type == 'j') {
@@ -992,7 +1063,8 @@ static const JSCFunctionListEntry natives[] = {
     JS_CFUNC_MAGIC_DEF("monotonic", 0, js_now, 1),
     JS_CFUNC_DEF("isError", 1, js_is_error),
     JS_CFUNC_DEF("classOf", 1, js_class_of),
-    JS_CFUNC_DEF("workerFrames", 1, js_worker_frames),
+    JS_CFUNC_DEF("workerFrames", 2, js_worker_frames),
+    JS_CFUNC_DEF("stubHandler", 1, js_stub_handler),
     JS_CFUNC_DEF("span", 0, js_span),
     JS_CFUNC_DEF("setSpan", 1, js_set_span),
     JS_CFUNC_DEF("addSource", 2, js_add_source),
@@ -1106,13 +1178,13 @@ EXPORT("ob_init") int ob_init(void) {
   rt = JS_NewRuntime2(&heap, NULL);
   JS_SetMaxStackSize(rt, STACK_BYTES);
   ctx = JS_NewContext(rt);
-  JS_SetModuleLoaderFunc(rt, NULL, load_module, NULL);
+  JS_SetModuleLoaderFunc(rt, resolve_module, load_module, NULL);
   eval_allowed = ctx->eval_internal;
   ctx->eval_internal = eval_refused;
   JSValue native = JS_NewObject(ctx), console = JS_NewObject(ctx), hooks = JS_NewObject(ctx);
   JS_SetPropertyFunctionList(ctx, native, natives, countof(natives));
   for (int i = 0; i < 5; i++)
-    JS_SetPropertyStr(ctx, console, levels[i], JS_NewCFunctionMagic(ctx, js_console, levels[i], 0, JS_CFUNC_generic_magic, i));
+    JS_SetPropertyStr(ctx, console, levels[i], JS_NewCFunctionMagic(ctx, js_console, "", 0, JS_CFUNC_generic_magic, i));
   JS_SetPropertyStr(ctx, native, "console", console);
   JS_SetPropertyStr(ctx, native, "hooks", js_dup(hooks));
   JSValue wrapper = load_prelude(code, code_len);

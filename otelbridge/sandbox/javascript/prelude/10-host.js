@@ -106,7 +106,11 @@ const HostBytes = Uint8Array;
 function hostError(name, message, asked) {
   const known = hostErrors[name];
   const error = known ? new known(message) : new DOMException(message, name);
-  if (asked !== undefined) error.stack = asked.stack;
+  if (asked !== undefined) {
+    const stack = asked.stack;
+    const at = typeof stack === 'string' ? hostIndexOf(stack, '\n') : -1;
+    if (at >= 0) hidden(error, 'stack', name + (message === '' ? '' : ': ' + message) + hostSlice(stack, at));
+  }
   return error;
 }
 function dropOps() {
@@ -135,6 +139,7 @@ function openBodyStream(id) {
 // -------------------------------------------------------------------------------------------------------- errors
 
 const ERROR_BYTES = 4096; // workerd's limit for a message, and for a stack with its first line
+const THROWN_BYTES = 65536; // callers get more of a message than the record keeps
 
 /** The longest start of a string that has at most `limit` bytes as UTF-8. */
 function cutText(text, limit) {
@@ -155,45 +160,53 @@ function cutText(text, limit) {
 function cleanStack(stack, name, message) {
   const head = message === '' ? name : name + ': ' + message;
   const room = ERROR_BYTES - native.utf8Encode(head).length - 1;
-  if (hostIndexOf(stack, head + '\n') === 0) stack = hostSlice(stack, head.length + 1);
-  const out = native.workerFrames(stack);
+  const out = native.workerFrames(stack, message);
   return room > 0 && out !== '' ? cutText(out, room) : undefined;
 }
 
-function isErrorLike(e) {
-  return native.isError(e) || (typeof e === 'object' && e !== null && typeof e.message === 'string' && typeof e.name === 'string');
-}
+/** What V8 calls an object that nobody caught: "#<Class>" while its toString() is the inherited one, else "[object Tag]". */
 function textOfThrown(e) {
   if (typeof e !== 'object' || e === null) return hostString(e);
-  const kind = native.classOf(e);
-  if (kind !== 'Object') return '#<' + kind + '>';
-  const proto = ObjectGetPrototypeOf(e);
-  const maker = proto === null ? undefined : proto.constructor;
-  return maker ? '#<' + hostString(maker.name) + '>' : '[object Object]';
+  const { toString } = e;
+  if (toString === objectToString) {
+    const maker = e.constructor;
+    if (typeof maker === 'function' && typeof maker.name === 'string' && maker.name !== '') return '#<' + maker.name + '>';
+  }
+  const tag = e[SymbolToStringTag];
+  return '[object ' + (typeof tag === 'string' ? tag : ArrayIsArray(e) ? 'Array' : native.classOf(e)) + ']';
 }
+const objectToString = Object.prototype.toString;
+const errorStack = ObjectGetOwnPropertyDescriptor(Error.prototype, 'stack').get;
 
 /** name, message and stack (or undefined) of whatever was thrown, cut to workerd's sizes. Never throws. */
 function describeThrown(e) {
   let name = 'Error';
   let message = '';
   let stack;
+  const isError = native.isError(e);
+  const isObject = isError || (typeof e === 'object' && e !== null);
+  // Each is read once: a getter may answer differently the next time. Each may throw.
   try {
-    if (isErrorLike(e)) {
-      const given = e.name;
-      if (typeof given === 'string' && given !== '') name = cutText(given, 256);
-      // Each is read once: a getter may answer differently the next time.
-      const text = e.message;
-      message = text === undefined ? '' : hostString(text);
-      const trace = e.stack;
-      if (typeof trace === 'string' && trace !== '') stack = trace;
-    } else {
-      message = textOfThrown(e);
-    }
+    const given = isObject ? e.name : undefined;
+    if (typeof given === 'string' && given !== '') name = cutText(given, 256);
+  } catch { /* it stays Error */ }
+  try {
+    const text = isObject ? e.message : undefined;
+    message = typeof text === 'string' ? text : !isError ? textOfThrown(e) : text === undefined ? '' : hostString(text);
   } catch {
-    message = message === '' ? 'The thrown value could not be read.' : message;
+    message = 'The thrown value could not be read.';
   }
+  try {
+    let trace = isObject ? e.stack : undefined;
+    if (isError && trace === undefined) trace = ReflectApply(errorStack, e, []); // without Error.prototype
+    if (typeof trace === 'string' && trace !== '') stack = trace;
+  } catch { /* there is none */ }
   const cut = cutText(message, ERROR_BYTES);
-  return hostRecord({ name, message: cut, stack: stack === undefined ? undefined : cleanStack(stack, name, message) });
+  return hostRecord({ name, message: cut, stack: stack === undefined ? undefined : cleanStack(stack, name, message), whole: cutText(message, THROWN_BYTES) });
+}
+/** The record of an exception. */
+function exceptionJson(thrown) {
+  return hostStringify(hostRecord({ name: thrown.name, message: thrown.message, stack: thrown.stack }));
 }
 
 const RECORD_EXCEPTION = 2;
@@ -203,7 +216,10 @@ const RECORD_SPAN_CLOSE = 5;
 
 /** Record an exception that nobody caught. `last`: it ends the invocation, and room is reserved for it. */
 function reportException(e, last) {
-  native.record(RECORD_EXCEPTION, hostStringify(describeThrown(e)), currentSpan(), last === true);
+  const thrown = describeThrown(e);
+  if (invocation !== undefined) invocation.faults++;
+  native.record(RECORD_EXCEPTION, exceptionJson(thrown), currentSpan(), last === true);
+  return thrown;
 }
 
 /** The number of the worker's span that runs now, 0 for none. */

@@ -23,7 +23,6 @@ class AbortSignal extends EventTarget {
   static timeout(milliseconds) {
     refuseAtModuleScope();
     const delay = +milliseconds;
-    if (!(delay >= 0)) throw new TypeError('The delay of AbortSignal.timeout() must be a positive number.');
     const signal = new AbortSignal(internal);
     startTimer(() => signalAbort(signal, new DOMException('The operation was aborted due to timeout', 'TimeoutError')), delay, false);
     return signal;

@@ -54,7 +54,7 @@ class Response extends Body {
     const found = recordOf(url, undefined);
     if (found === undefined) throw new TypeError('Unable to parse URL.');
     const code = +status;
-    if (code !== 301 && code !== 302 && code !== 303 && code !== 307 && code !== 308) throw new RangeError(`${status} is not a redirect status code.`);
+    if (code !== 301 && code !== 302 && code !== 303 && code !== 307 && code !== 308) throw new RangeError(`${status} is not a redirect status code. It must be one of: 301, 302, 303, 307, or 308.`);
     return makeResponse(code, '', [['location', found.href ?? writeURL(found)]], null, '');
   }
   static error() {

@@ -11,6 +11,7 @@ class Crypto {
   get subtle() { return subtleCrypto; }
   getRandomValues(array) {
     const name = typeof array === 'object' && array !== null && ArrayBufferIsView(array) ? TypedArrayName(array) : undefined;
+    if (name === undefined) throw new TypeError("Failed to execute 'getRandomValues' on 'Crypto': parameter 1 is not of type 'ArrayBufferView'.");
     if (integerArrays[name] === undefined) throw new DOMException('The data argument must be an integer-type TypedArray.', 'TypeMismatchError');
     if (TypedArrayByteLength(array) > 65536) throw new DOMException(`The requested length (${TypedArrayByteLength(array)}) exceeds the 65536 bytes that getRandomValues() gives at once.`, 'QuotaExceededError');
     refuseAtModuleScope();

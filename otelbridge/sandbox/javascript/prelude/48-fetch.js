@@ -48,7 +48,7 @@ function perform(binding, request, blob) {
 function responseOf(reply, url) {
   const head = reply[0];
   const body = head.body === 'blob' ? reply[1] ?? noBytes : head.body;
-  return makeResponse(head.status, head.statusText ?? '', head.headers, body, head.url ?? url, head.redirected === true);
+  return makeResponse(head.status, head.statusText ?? '', head.headers, body, head.url || url, head.redirected === true);
 }
 /** A body that still streams when the signal is aborted breaks off with its reason. */
 function breakOnAbort(response, signal) {

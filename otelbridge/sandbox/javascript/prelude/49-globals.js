@@ -7,7 +7,6 @@ class Performance {
   // As in workerd: the origin is 0, and now() is the wall clock with a fraction.
   get timeOrigin() { return 0; }
   now() { return native.now(); }
-  toJSON() { return { timeOrigin: 0 }; }
 }
 expose(Performance);
 hidden(globalThis, 'performance', new Performance(internal));
@@ -25,5 +24,14 @@ expose(Navigator);
 hidden(globalThis, 'navigator', new Navigator(internal));
 
 expose(urlPattern.URLPattern, 'URLPattern');
+class WorkerGlobalScope extends EventTarget {
+  constructor() {
+    throw new TypeError('Illegal constructor');
+  }
+}
+class ServiceWorkerGlobalScope extends WorkerGlobalScope {}
+expose(WorkerGlobalScope);
+expose(ServiceWorkerGlobalScope);
+Object.setPrototypeOf(globalThis, ServiceWorkerGlobalScope.prototype);
 hidden(globalThis, 'self', globalThis);
 for (const name of ['gc', 'print', 'scriptArgs', 'std', 'os', 'bjson', 'process', 'Buffer', 'require']) delete globalThis[name];

@@ -155,6 +155,8 @@ const fetcherHandler = hostRecord({
   getOwnPropertyDescriptor: () => undefined,
   defineProperty: () => false,
 });
+native.stubHandler(fetcherHandler);
+
 /** A stub of a service: fetch() and any method, performed by the host. `binding` says which. */
 function makeFetcher(binding) {
   const target = hostCreate(Fetcher.prototype);

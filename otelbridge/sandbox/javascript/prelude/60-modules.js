@@ -102,7 +102,6 @@ function loaded(namespace) {
   hostSend(hostSetPrototypeOf(['loaded', hostSetPrototypeOf(keys, null)], null));
 }
 function loadFailed(e) {
-  reportException(e, true);
-  const thrown = describeThrown(e);
-  hostSend(hostList('failed', thrown.name, thrown.message, thrown.stack === undefined ? null : thrown.stack));
+  const thrown = reportException(e, true);
+  hostSend(hostList('failed', thrown.name, thrown.whole, thrown.stack === undefined ? null : thrown.stack));
 }

@@ -13,15 +13,16 @@ class Span {
   #attributes = hostCreate(null);
   #count = 0;
   #open = true;
+  #owner = invocation; // numbers begin anew with each: a span that was kept must not end one of the next
   constructor(token, number) {
     if (token !== internal) throw new TypeError('Illegal constructor');
     this.#number = number;
   }
   get isTraced() {
-    return this.#open;
+    return this.#open && this.#owner === invocation;
   }
   setAttribute(key, value) {
-    if (!this.#open || value === undefined || this.#count >= SPAN_ATTRIBUTES) return this;
+    if (!this.#open || this.#owner !== invocation || value === undefined || this.#count >= SPAN_ATTRIBUTES) return this;
     const name = cutText(hostString(key), 256);
     if (!hostHas(this.#attributes, name)) this.#count++;
     this.#attributes[name] = typeof value === 'number' || typeof value === 'boolean' ? value : cutText(hostString(value), SPAN_VALUE_BYTES);
@@ -33,7 +34,7 @@ class Span {
     return this;
   }
   end() {
-    if (!this.#open) return;
+    if (!this.#open || this.#owner !== invocation) return;
     this.#open = false;
     native.record(RECORD_SPAN_CLOSE, hostStringify(hostRecord({ attributes: this.#attributes })), this.#number, false);
   }

@@ -19,6 +19,9 @@ class Channel {
     return at >= 0;
   }
   publish(message) {
+    // Listeners first, and what they throw is the publisher's, as in workerd.
+    const listeners = ArraySlice(this.#subscribers);
+    for (let i = 0; i < listeners.length; i++) FunctionCall(listeners[i], undefined, message, this.name);
     let text;
     try {
       text = hostStringify(hostRecord({ channel: hostString(this.name), message }));
@@ -26,13 +29,67 @@ class Channel {
       text = hostStringify(hostRecord({ channel: hostString(this.name), message: NOT_SERIALIZABLE }));
     }
     native.record(RECORD_DIAGNOSTIC, text, currentSpan(), false);
-    for (let i = 0; i < this.#subscribers.length; i++) {
-      try {
-        this.#subscribers[i](message, this.name);
-      } catch (e) {
-        reportException(e);
-      }
+  }
+  /** Publish, then call a function. There is no AsyncLocalStorage that could be bound. */
+  runStores(message, callback, receiver = undefined, ...args) {
+    this.publish(message);
+    return ReflectApply(callback, receiver, args);
+  }
+}
+class TracingChannel {
+  constructor(name) {
+    for (const event of ['start', 'end', 'asyncStart', 'asyncEnd', 'error']) {
+      this[event] = typeof name === 'string' ? channel(`tracing:${name}:${event}`) : name[event];
     }
+  }
+  get hasSubscribers() {
+    return this.start.hasSubscribers || this.end.hasSubscribers || this.asyncStart.hasSubscribers || this.asyncEnd.hasSubscribers || this.error.hasSubscribers;
+  }
+  subscribe(handlers) {
+    for (const event of ObjectKeys(handlers)) this[event]?.subscribe(handlers[event]);
+  }
+  unsubscribe(handlers) {
+    let all = true;
+    for (const event of ObjectKeys(handlers)) all = this[event]?.unsubscribe(handlers[event]) === true && all;
+    return all;
+  }
+  traceSync(callback, context = {}, receiver = undefined, ...args) {
+    return this.start.runStores(context, () => {
+      try {
+        return (context.result = ReflectApply(callback, receiver, args));
+      } catch (e) {
+        context.error = e;
+        this.error.publish(context);
+        throw e;
+      } finally {
+        this.end.publish(context);
+      }
+    });
+  }
+  tracePromise(callback, context = {}, receiver = undefined, ...args) {
+    const settled = (name, value) => {
+      context[name] = value;
+      if (name === 'error') this.error.publish(context);
+      this.asyncStart.publish(context);
+      this.asyncEnd.publish(context);
+    };
+    return this.start.runStores(context, () => {
+      try {
+        return hostThen(hostResolve(ReflectApply(callback, receiver, args)), (value) => {
+          settled('result', value);
+          return value;
+        }, (e) => {
+          settled('error', e);
+          throw e;
+        });
+      } catch (e) {
+        context.error = e;
+        this.error.publish(context);
+        throw e;
+      } finally {
+        this.end.publish(context);
+      }
+    });
   }
 }
 function channel(name) {
@@ -42,7 +99,9 @@ function channel(name) {
 }
 const diagnostics = {
   Channel,
+  TracingChannel,
   channel,
+  tracingChannel: (name) => new TracingChannel(name),
   hasSubscribers: (name) => channel(name).hasSubscribers,
   subscribe: (name, listener) => channel(name).subscribe(listener),
   unsubscribe: (name, listener) => channel(name).unsubscribe(listener),

@@ -48,7 +48,7 @@ function exportStubs() {
 function invoke(kind, entrypoint, props, detail, blob) {
   const owner = (invocation = {
     kind, waits: 0, ended: false, passThrough: false, answered: false, bodyDone: false,
-    request: undefined, reader: undefined, batch: undefined, awaitingPull: false, ctx: undefined, exports: undefined,
+    request: undefined, reader: undefined, batch: undefined, awaitingPull: false, ctx: undefined, exports: undefined, faults: 0, noRetry: false,
   });
   lastSpan = 0;
   unhandledCount = 0; // what an earlier invocation left behind is not of this one
@@ -80,15 +80,32 @@ function findEntrypoint(name, ctx) {
 }
 const starts = hostRecord({ fetch: startFetch, rpc: startRpc, scheduled: startScheduled, queue: startQueue });
 
-/** A class gets its arguments alone, an object of handlers env and ctx behind them. */
+/** Classes get env and ctx as well, as in workerd. */
 function callHandler(target, name, first, ctx) {
   const handler = target[name];
   if (typeof handler !== 'function') {
-    if (name === 'fetch') native.console.warn('Received a FetchEvent but we lack a handler for FetchEvents. Did you remember to export a fetch() function?');
-    throw new Error(`Handler does not export a ${name}() function.`);
+    const missing = missingHandlers[name];
+    nativeWarn(missing[0]);
+    throw new Error(missing[1]);
   }
-  return target instanceof WorkerEntrypoint ? hostCall(handler, target, first) : hostCall(handler, target, first, workerEnv, ctx);
+  return hostCall(handler, target, first, workerEnv, ctx);
 }
+// workerd's words, also where they differ from one another
+const missingHandlers = hostRecord({
+  fetch: hostList(
+    'Received a FetchEvent but we lack a handler for FetchEvents. Did you remember to export a fetch() function?',
+    'Handler does not export a fetch() function.',
+  ),
+  scheduled: hostList(
+    'Received a ScheduledEvent but we lack a handler for ScheduledEvents (a.k.a. Cron Triggers). Did you remember to export a scheduled() function?',
+    'Handler does not export a scheduled() function',
+  ),
+  queue: hostList(
+    'Received a QueueEvent but we lack a handler for QueueEvents. Did you remember to export a queue() function?',
+    'Handler does not export a queue() function.',
+  ),
+});
+const nativeWarn = native.console.warn; // the worker may replace the property
 const hostCall = hostUncurry(Function.prototype.call);
 
 function startFetch(owner, target, detail, blob) {
@@ -96,14 +113,26 @@ function startFetch(owner, target, detail, blob) {
   const body = bodyKind === 0 ? null : bodyKind === 1 ? new HostBytes(blob === undefined ? 0 : blob) : 0; // the stream of this number
   // The request makes its signal when somebody asks for it: most workers never do, and it costs 10 us.
   owner.request = makeRequest(detail[0], detail[1], detail[2], body, undefined, detail[4]);
-  return callHandler(target, 'fetch', owner.request, owner.ctx);
+  const result = callHandler(target, 'fetch', owner.request, owner.ctx);
+  if (!isResponse(result) && (typeof result !== 'object' || result === null || typeof result.then !== 'function')) {
+    throw new TypeError("Callback returned incorrect type; expected 'Promise'");
+  }
+  return result;
 }
 function startRpc(owner, target, detail) {
   const method = detail[0];
   const list = unpackValue(detail[1]);
   const handler = isCallable(target, method) ? target[method] : undefined;
   if (typeof handler !== 'function') throw new TypeError(`The RPC receiver does not implement the method "${method}".`);
-  return ReflectApply(handler, target, list);
+  if (target instanceof WorkerEntrypoint) return ReflectApply(handler, target, list);
+  if (list.length !== 1) {
+    throw new TypeError(
+      `Attempted to call RPC function "${method}" with the wrong number of arguments. When calling a top-level handler function that is not ` +
+        'declared as part of a class, you must always send exactly one argument. In order to support variable numbers of arguments, the server ' +
+        'must use class-based syntax (extending WorkerEntrypoint) instead.',
+    );
+  }
+  return hostCall(handler, target, list[0], workerEnv, owner.ctx);
 }
 /** Callers reach the methods of the worker's classes, or the members of an object of handlers; nothing that these inherit. */
 function isCallable(target, method) {
@@ -114,47 +143,114 @@ function isCallable(target, method) {
   return proto !== null && proto !== WorkerEntrypoint.prototype;
 }
 function startScheduled(owner, target, detail) {
-  return callHandler(target, 'scheduled', { cron: detail[0], scheduledTime: detail[1], type: 'scheduled', noRetry() {} }, owner.ctx);
+  owner.noRetry = typeof target.scheduled !== 'function';
+  return callHandler(target, 'scheduled', new ScheduledController(internal, owner, detail[1], detail[0]), owner.ctx);
 }
-function startQueue(owner, target, detail) {
-  const queue = detail[0];
-  const list = detail[1];
-  const batch = { queue, messages: [], acked: hostCreate(null), retried: hostCreate(null), all: '' };
-  owner.batch = batch;
-  const messages = [];
-  for (let i = 0; i < list.length; i++) {
-    const { id, body, timestamp, attempts } = list[i];
-    messages.push({
-      id,
-      timestamp: new ValueDate(timestamp),
-      attempts,
-      body: unpackValue(body),
-      ack() { delete batch.retried[id]; batch.acked[id] = true; },
-      retry(options) { delete batch.acked[id]; batch.retried[id] = options?.delaySeconds ?? null; },
-    });
+class ScheduledController {
+  #owner;
+  constructor(token, owner, scheduledTime, cron) {
+    if (token !== internal) throw new TypeError('Illegal constructor');
+    this.#owner = owner;
+    this.cron = cron;
+    this.scheduledTime = scheduledTime;
   }
-  return callHandler(target, 'queue', {
-    queue,
-    messages,
-    ackAll() { batch.all = 'ack'; },
-    retryAll() { batch.all = 'retry'; },
-  }, owner.ctx);
+  noRetry() {
+    this.#owner.noRetry = true;
+  }
 }
+tag(ScheduledController);
+
+function startQueue(owner, target, detail) {
+  owner.batch = new QueueBatch(internal, detail[0], detail[1]);
+  return callHandler(target, 'queue', owner.batch, owner.ctx);
+}
+let batchResult;
+class QueueBatch {
+  #acked = hostCreate(null);
+  #retried = hostCreate(null);
+  #all = '';
+  #delay = null;
+  constructor(token, queue, list) {
+    if (token !== internal) throw new TypeError('Illegal constructor');
+    const messages = [];
+    for (let i = 0; i < list.length; i++) valueDefine(messages, i, member(new QueueMessage(internal, this, list[i])));
+    this.metadata = { metrics: { backlogCount: 0, backlogBytes: 0 } };
+    this.queue = queue;
+    this.messages = messages;
+  }
+  ackAll() {
+    if (this.#all === 'retry') noEffect('ackAll() ', 'retryAll', 'ackAll()');
+    else this.#all = 'ack';
+  }
+  retryAll(options = undefined) {
+    if (this.#all === 'ack') return noEffect('retryAll() ', 'ackAll', 'retryAll()');
+    this.#all = 'retry';
+    this.#delay = options?.delaySeconds ?? null;
+  }
+  static ack(token, batch, id) {
+    if (batch.#all === 'ack') return;
+    const why = batch.#all === 'retry' ? 'retryAll' : hostHas(batch.#retried, id) ? 'retry' : '';
+    if (why !== '') return noEffect('ack() on message ' + id + ' ', why, 'ack() on a message');
+    batch.#acked[id] = true;
+  }
+  static retry(token, batch, id, options) {
+    const why = batch.#all === 'ack' ? 'ackAll' : hostHas(batch.#acked, id) ? 'ack' : '';
+    if (why !== '') return noEffect('retry() on message ' + id + ' ', why, 'retry() on a message');
+    const delay = options?.delaySeconds;
+    if (delay !== undefined || !hostHas(batch.#retried, id)) batch.#retried[id] = delay ?? null;
+  }
+  static {
+    batchResult = (batch) => hostRecord({ acked: batch.#acked, retried: batch.#retried, all: batch.#all, delay: batch.#delay });
+  }
+}
+const batchAck = QueueBatch.ack;
+const batchRetry = QueueBatch.retry;
+delete QueueBatch.ack;
+delete QueueBatch.retry;
+ObjectDefineProperty(QueueBatch.prototype, SymbolToStringTag, { __proto__: null, value: 'QueueController', configurable: true });
+
+class QueueMessage {
+  #batch;
+  constructor(token, batch, given) {
+    if (token !== internal) throw new TypeError('Illegal constructor');
+    this.#batch = batch;
+    this.attempts = given.attempts;
+    this.body = unpackValue(given.body);
+    this.timestamp = new ValueDate(given.timestamp);
+    valueDefine(this, 'id', hostRecord({ value: given.id, writable: false, enumerable: true, configurable: false }));
+  }
+  ack() { batchAck(internal, this.#batch, this.id); }
+  retry(options = undefined) { batchRetry(internal, this.#batch, this.id, options); }
+}
+tag(QueueMessage);
+function noEffect(called, before, what) {
+  nativeWarn(`Received a call to ${called}after ${before}() was already called. Calling ${what} after calling ${before}() has no effect.`);
+}
+function tag(Class) {
+  ObjectDefineProperty(Class.prototype, SymbolToStringTag, { __proto__: null, value: Class.name, configurable: true });
+}
+tag(ExecutionContext);
 
 function answered(owner, value) {
   if (owner.ended || owner.answered) return;
   try {
     if (owner.kind === 'fetch') return respond(owner, value);
     if (owner.kind === 'rpc') hostSend(hostList('result'), hostStringify(packValue(value, 0)));
-    else if (owner.kind === 'queue') {
-      const { acked, retried, all } = owner.batch;
-      hostSend(hostList('result'), hostStringify(hostRecord({ acked, retried, all })));
-    } else hostSend(hostList('result'), 'null');
+    else hostSend(hostList('result'), triggerResult(owner));
   } catch (e) {
     return failed(owner, e);
   }
   owner.answered = owner.bodyDone = true;
   finish(owner);
+}
+
+/** Whether any exception, also one in waitUntil() or a timer, fails the invocation: nobody waits for its answer. */
+function isTrigger(owner) {
+  return owner.kind === 'scheduled' || owner.kind === 'queue';
+}
+/** What scheduled() and queue() leave behind, also when they throw. */
+function triggerResult(owner) {
+  return hostStringify(owner.kind === 'queue' ? (owner.batch === undefined ? null : batchResult(owner.batch)) : hostRecord({ noRetry: owner.noRetry }));
 }
 
 function respond(owner, response) {
@@ -192,18 +288,17 @@ function pump(owner) {
 }
 function broken(owner, e) {
   if (owner.ended || owner.bodyDone) return;
-  reportException(e, true);
-  const thrown = describeThrown(e);
-  hostSend(hostList('broken', thrown.name, thrown.message, thrown.stack === undefined ? null : thrown.stack));
+  const thrown = reportException(e, true);
+  hostSend(hostList('broken', thrown.name, thrown.whole, thrown.stack === undefined ? null : thrown.stack));
   owner.bodyDone = true;
   finish(owner);
 }
 
 function failed(owner, e) {
   if (owner.ended || owner.answered) return;
-  reportException(e, true);
-  const thrown = describeThrown(e);
-  hostSend(hostList('thrown', thrown.name, thrown.message, thrown.stack === undefined ? null : thrown.stack, owner.passThrough));
+  const thrown = reportException(e, true);
+  const left = isTrigger(owner) ? triggerResult(owner) : undefined;
+  hostSend(hostList('thrown', thrown.name, thrown.whole, thrown.stack === undefined ? null : thrown.stack, owner.passThrough), left);
   owner.answered = owner.bodyDone = true;
   finish(owner);
 }
@@ -223,7 +318,7 @@ function end(owner) {
   return true;
 }
 function finish(owner) {
-  if (end(owner)) hostSend(hostList('done'));
+  if (end(owner)) hostSend(hostList('done', isTrigger(owner) ? owner.faults : 0));
 }
 /** Nobody waits for the response any more: the handler is left where it is, waitUntil() work goes on. */
 function abandon(reason) {
