@@ -51,7 +51,7 @@ class JsRun:
     __slots__ = (
         "_aborted", "_answer", "_awaiting_pull", "_body_ended", "_body_error", "_body_open", "_chunk_ready", "_chunks", "_closing",
         "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_in_flight", "_inbox", "_left", "_loop", "_on_end",
-        "_pending", "_read_any", "_task", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
+        "_pending", "_read_any", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
         "pass_through", "recorder", "response_bytes", "reusable", "status",
     )  # fmt: skip
 
