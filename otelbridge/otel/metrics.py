@@ -11,7 +11,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 from otelbridge.otel.aggregate import INSTRUMENTS, Labels, Series
 from otelbridge.otel.measures import Measure
 from otelbridge.otel.points import Exemplar, Exponential, Histogram, Sum
-from otelbridge.otel.request import METRICS_OWNER, Request
+from otelbridge.otel.request import Request
 from otelbridge.otel.values import put_all
 
 __all__ = ["add_measures", "add_series", "prometheus"]
@@ -22,13 +22,12 @@ _DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 
 def add_series(request: Request, resource: bytes, series: Series, *, start_ns: int, now_ns: int, delta: bool) -> None:
     """Put the workers' metrics into a request."""
-    if not series:
-        return
-    metrics = request.add_metrics(resource, METRICS_OWNER)
+    metrics: list[Metric] = []
     temporality = _DELTA if delta else _CUMULATIVE
     for name, of in series.items():
         instrument = INSTRUMENTS[name]
-        metric = metrics.add(name=name, unit=instrument.unit, description=instrument.text)
+        metric = Metric(name=name, unit=instrument.unit, description=instrument.text)
+        metrics.append(metric)
         for labels, point in of.items():
             if isinstance(point, Sum):
                 metric.sum.aggregation_temporality, metric.sum.is_monotonic = temporality, True
@@ -47,7 +46,7 @@ def add_series(request: Request, resource: bytes, series: Series, *, start_ns: i
                 _describe(target, point)
             target.start_time_unix_nano, target.time_unix_nano = start_ns, now_ns
             put_all(target.attributes, dict(labels))
-        request.count(METRICS_OWNER, len(of))
+    request.add_metrics(resource, metrics)
 
 
 def _describe(target: Any, point: Histogram | Exponential) -> None:
@@ -65,9 +64,10 @@ def _exemplar(target: Any, exemplar: Exemplar) -> None:
 
 def add_measures(request: Request, resource: bytes, found: Iterable[Measure], *, start_ns: int, now_ns: int) -> None:
     """Put the bridge's own metrics into a request: counters are cumulative since their ledgers began."""
-    metrics = request.add_metrics(resource, METRICS_OWNER)
+    metrics: list[Metric] = []
     for measure in found:
-        metric: Metric = metrics.add(name=measure.name, unit=measure.unit, description=measure.text)
+        metric = Metric(name=measure.name, unit=measure.unit, description=measure.text)
+        metrics.append(metric)
         if measure.grows:
             metric.sum.aggregation_temporality, metric.sum.is_monotonic = _CUMULATIVE, True
         points = metric.sum.data_points if measure.grows else metric.gauge.data_points
@@ -76,7 +76,7 @@ def add_measures(request: Request, resource: bytes, found: Iterable[Measure], *,
             if measure.grows:
                 point.start_time_unix_nano = start_ns
             put_all(point.attributes, dict(labels))
-        request.count(METRICS_OWNER, len(measure.values))
+    request.add_metrics(resource, metrics)
 
 
 # --------------------------------------------------------------------------------------------------------- Prometheus

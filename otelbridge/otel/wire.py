@@ -1,0 +1,206 @@
+"""Protobuf's wire format, written straight from rows: what the generated classes would serialise, for half of their cost.
+
+Ten lines with nested values take 35 us here and 85 us through the generated classes, which make an object for each value.
+tests/otel/test_equality.py compares every field with the stock encoder's.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from otelbridge.model.part import Part
+from otelbridge.otel.mapping import LogRow, SpanRow, common_attributes, span_id_of
+from otelbridge.otel.values import MAX_DEPTH, clean, clean_text
+
+__all__ = ["any_value", "attributes", "field", "log_records", "notice_record", "spans"]
+
+_LOWEST, _HIGHEST, _MASK = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
+_DOUBLE: Final = struct.Struct("<d").pack
+_FIXED64: Final = struct.Struct("<Q").pack
+_FIXED32: Final = struct.Struct("<I").pack
+_REMOTE_KNOWN, _REMOTE = 0x100, 0x200  # span flags: whether the parent is remote is known; it is
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_SMALL: Final = [_varint(number) for number in range(4096)]
+
+
+def _size(number: int) -> bytes:
+    return _SMALL[number] if number < 4096 else _varint(number)
+
+
+def field(tag: bytes, data: bytes) -> bytes:
+    """A field of variable length."""
+    return tag + _size(len(data)) + data
+
+
+def _text(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        return clean_text(value).encode()
+
+
+def any_value(value: Any, depth: int = 0) -> bytes:
+    """The AnyValue that values.put() would set: total, like it."""
+    kind = type(value)
+    if kind is str:
+        data = value.encode() if value.isascii() else _text(value)
+        return b"\x0a" + _size(len(data)) + data
+    if kind is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    if kind is int and _LOWEST <= value <= _HIGHEST:
+        return b"\x18" + _size(value if value >= 0 else value & _MASK)
+    if kind is float:
+        return b"\x21" + _DOUBLE(value)
+    if kind is dict and depth < MAX_DEPTH:
+        return field(b"\x32", attributes(value, b"\x0a", depth + 1))
+    if kind is list and depth < MAX_DEPTH:
+        items = [any_value(item, depth + 1) for item in value]
+        return field(b"\x2a", b"".join([b"\x0a" + _size(len(data)) + data for data in items]))
+    if value is None:
+        return b""
+    cleaned = clean(value, depth)
+    return field(b"\x3a", cleaned) if isinstance(cleaned, bytes) else any_value(cleaned, depth)
+
+
+def attributes(values: Mapping[str, Any], tag: bytes, depth: int = 0) -> bytes:
+    """KeyValues, each as a field with this tag."""
+    parts: list[bytes] = []
+    for key, value in values.items():
+        name = _short_key(key) if type(key) is str and len(key) <= _SHORT else _key(key)
+        data = any_value(value, depth)
+        size = len(data)
+        # Two sizes of one byte are by far the most frequent case.
+        if size < 128 and (whole := len(name) + size + 2) < 128:
+            parts += (tag, _SMALL[whole], name, b"\x12", _SMALL[size], data)
+        else:
+            data = field(b"\x12", data)
+            parts += (tag, _size(len(name) + len(data)), name, data)
+    return b"".join(parts)
+
+
+def _key(key: Any) -> bytes:
+    return field(b"\x0a", _text(key) if type(key) is str else clean_text(str(key)).encode())
+
+
+_SHORT = 64  # characters of a key that is worth remembering: guests choose keys, and their length
+_short_key = functools.lru_cache(maxsize=4096)(_key)
+
+
+_SEQUENCE = b"\x0a\x13otelbridge.sequence\x12"
+_UID = b"\x0a\x0elog.record.uid\x12"
+
+
+def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
+    """LogRecords of a part."""
+    invocation = part.invocation_id
+    common = b"".join(
+        (
+            b"\x59",
+            _time(part.time_ns),
+            b"\x4a",
+            _id(part.trace_id),
+            b"\x45",
+            _FIXED32(part.trace_flags & 0xFF),
+            attributes(common_attributes(part), b"\x32"),
+        )
+    )
+    own_span = b"\x52" + _id(part.span_id)
+    out = []
+    for row in rows:
+        body = any_value(row.body)
+        number = b"\x18" + _size(row.sequence)
+        uid = f"{invocation}-{row.sequence}".encode("utf-8", "replace")
+        uid = b"\x0a" + _size(len(uid)) + uid
+        severity = row.severity_text.encode()
+        parts = [
+            b"\x09",
+            _time(row.time_ns),
+            b"\x10",
+            _SMALL[row.severity],
+            b"\x1a",
+            _size(len(severity)),
+            severity,
+            b"\x2a",
+            _size(len(body)),
+            body,
+            common,
+            b"\x32",
+            _size(len(_SEQUENCE) + 1 + len(number)),
+            _SEQUENCE,
+            _SMALL[len(number)],
+            number,
+            b"\x32",
+            _size(len(_UID) + len(_size(len(uid))) + len(uid)),
+            _UID,
+            _size(len(uid)),
+            uid,
+            own_span if not row.span else field(b"\x52", span_id_of(invocation, f"span:{row.span}")),
+        ]
+        if row.event_name:
+            parts.append(field(b"\x62", _text(row.event_name)))
+        if row.extra is not None:
+            parts.append(attributes(row.extra, b"\x32"))
+            if row.left_out:
+                parts += (b"\x38", _size(row.left_out))
+        out.append(b"".join(parts))
+    return out
+
+
+def notice_record(row: LogRow, values: Mapping[str, Any]) -> bytes:
+    """A LogRecord of the bridge itself."""
+    time = _time(row.time_ns)
+    parts = [b"\x09", time, b"\x59", time, b"\x10", _SMALL[row.severity], field(b"\x1a", row.severity_text.encode())]
+    parts += [field(b"\x2a", any_value(row.body)), attributes(values, b"\x32"), field(b"\x62", _text(row.event_name))]
+    return b"".join(parts)
+
+
+def spans(rows: Iterable[SpanRow]) -> list[bytes]:
+    """Spans of an invocation."""
+    out = []
+    for row in rows:
+        parts = [
+            field(b"\x0a", row.trace_id),
+            field(b"\x12", row.span_id),
+            field(b"\x22", row.parent_id),
+            field(b"\x2a", _text(row.name)),
+            b"\x30",
+            _SMALL[row.kind],
+            b"\x39",
+            _time(row.start_ns),
+            b"\x41",
+            _time(row.end_ns),
+            attributes(row.attributes, b"\x4a"),
+            b"\x85\x01",
+            _FIXED32(_REMOTE_KNOWN | (_REMOTE if row.remote_parent else 0)),
+        ]
+        if row.left_out:
+            parts += (b"\x50", _size(row.left_out))
+        status = field(b"\x12", _text(row.message)) + b"\x18" + _SMALL[row.status] if row.status else b""
+        parts.append(field(b"\x7a", status))
+        out.append(b"".join(parts))
+    return out
+
+
+def _time(time_ns: int) -> bytes:
+    return _FIXED64(min(max(time_ns, 0), _MASK))
+
+
+def _id(text: str) -> bytes:
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    return _size(len(data)) + data
