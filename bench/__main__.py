@@ -17,7 +17,7 @@ from bench.table import Table
 
 # What takes many minutes is run by name only.
 MEASUREMENTS = ("floor", "sandbox", "capture", "lag", "requests", "cold", "memory", "tails", "slow", "startup", "export", "processes")
-LATER = ("profile", "scale", "long", "soak")
+LATER = ("store", "live", "profile", "scale", "long", "soak")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,23 +1,21 @@
 """Live logs: how soon a line is seen while its invocation still waits, and a thousand subscribers on one process.
 
-    python -m bench.live [--subscribers 1000]
+    python -m bench.live
 
 A real service and real connections on this machine. A line's time is the clock that the guest saw when it logged.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import aiohttp
 
+from bench.table import OURS, Table
 from otelbridge import Bridge, Settings
 from otelbridge.web import Service
 
@@ -67,45 +65,52 @@ async def follow(session: aiohttp.ClientSession, url: str, wanted: int, ready: a
     return got, missed, time.perf_counter()
 
 
-async def main() -> None:
+async def run(table: Table, subscribers: int, calls: int) -> None:
     """Both questions."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--subscribers", type=int, default=1_000)
-    parser.add_argument("--calls", type=int, default=20)
-    given = parser.parse_args()
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         settings = Settings(environ={}, flags={"data_dir": Path(directory)})
-        timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.TCPConnector(limit=0)
         async with (
             Bridge(settings) as bridge,
             Service(bridge=bridge) as service,
-            aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 20) as session,
+            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None), read_bufsize=1 << 20) as session,
         ):
             url = await service.listen("127.0.0.1", 0)
             await put(session, url, "waiting", WAITING)
             await put(session, url, "chatty", CHATTY)
-            delays = sorted([await first_line(session, url) for _ in range(10)])
-            note = f"median {statistics.median(delays):.1f} ms, most {delays[-1]:.1f} ms; goal 200 ms"
-            print(f"a line logged before an await of 2 s is seen after: {note}", flush=True)
-            wanted = given.calls * LINES
-            ready = asyncio.Barrier(given.subscribers + 1)
-            tasks = [asyncio.create_task(follow(session, url, wanted, ready)) for _ in range(given.subscribers)]
-            await ready.wait()
-            start, cpu = time.perf_counter(), time.process_time()
-            for _ in range(given.calls):
-                async with session.get(f"{url}/w/chatty/") as answer:
-                    answer.raise_for_status()
-            results = await asyncio.gather(*tasks)
-            seconds, cpu = max(at for _, _, at in results) - start, time.process_time() - cpu
-            got, missed = sum(r[0] for r in results), sum(r[1] for r in results)
-            print(
-                f"{given.subscribers} subscribers, {wanted} lines: {got:,} events received, {missed:,} announced as missed, "
-                f"{'none' if got + missed == wanted * given.subscribers else 'SOME'} lost in silence, "
-                f"{got / seconds:,.0f} events/s with the clients in the same process ({cpu / seconds * 100:.0f} % of a core)"
-            )
+            for _ in range(3 if table.quick else 10):
+                delay = await first_line(session, url)
+                table.note("a line logged before an await of 2 s is seen after", OURS, delay, unit="ms", goal="at most 200")
+            await many(table, session, url, subscribers, calls)
+
+
+async def many(table: Table, session: aiohttp.ClientSession, url: str, subscribers: int, calls: int) -> None:
+    """All subscribers at once, with their clients in this process too."""
+    wanted = calls * LINES
+    ready = asyncio.Barrier(subscribers + 1)
+    tasks = [asyncio.create_task(follow(session, url, wanted, ready)) for _ in range(subscribers)]
+    await ready.wait()
+    start = time.perf_counter()
+    for _ in range(calls):
+        async with session.get(f"{url}/w/chatty/") as answer:
+            answer.raise_for_status()
+    results = await asyncio.gather(*tasks)
+    seconds = max(at for _, _, at in results) - start
+    got, missed = sum(r[0] for r in results), sum(r[1] for r in results)
+    name = f"{subscribers} subscribers, {wanted} lines each:"
+    table.note(f"{name} events received", OURS, got)
+    table.note(f"{name} announced as missed", OURS, missed)
+    table.note(f"{name} lost in silence", OURS, wanted * subscribers - got - missed, goal="0")
+    table.note(f"{name} rate", OURS, got / seconds, unit="events/s")
+
+
+def measure(table: Table) -> None:
+    """What a service on this machine shows, with clients in the same process."""
+    subscribers, calls = (100, 5) if table.quick else (1_000, 20)
+    asyncio.run(run(table, subscribers, calls))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    one = Table()
+    measure(one)
+    print(one.markdown())

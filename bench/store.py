@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.table import OURS, Table
 from otelbridge.logs import Indexer, Store
 from otelbridge.logs.batch import Batch, make_batch
 from otelbridge.logs.segments import Segments
@@ -46,18 +47,23 @@ PATHS = ("/", "/api/users", "/api/orders", "/health", "/checkout", "/static/app.
 
 
 class Report:
-    """Lines of the report, and whether a goal was missed."""
+    """Lines of the report, also for a table, and whether a goal was missed."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Table | None = None) -> None:
         self.missed: list[str] = []
+        self._table = table
 
     def show(self, name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None, note: str = "") -> None:
         """One line. `most` and `least` are goals."""
         goal = f"at most {most:,.0f}" if most is not None else f"at least {least:,.0f}" if least is not None else ""
+        if self._table is not None:
+            self._table.note(name, OURS, value, unit=unit, goal=goal)
         if (most is not None and value > most) or (least is not None and value < least):
             self.missed.append(name)
             goal += "  MISSED"
-        print(f"{name:60s} {value:12,.2f} {unit:10s} {goal:22s} {note}", flush=True)
+        # A table goes to stdout when all has been measured.
+        out = sys.stderr if self._table is not None else sys.stdout
+        print(f"{name:60s} {value:12,.2f} {unit:10s} {goal:22s} {note}", file=out, flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- records
@@ -286,27 +292,34 @@ async def ask(report: Report, store: Store, made: int) -> None:
         report.show(name, median, "ms", most=most, note=f"{cpu:.2f} ms of CPU time")
 
 
-async def main() -> int:
-    """Everything; the number of missed goals."""
+async def run(report: Report, records: int, directory: Path) -> None:
+    """Everything, in this directory; a store that is there already is only asked."""
+    if not (directory / "store").exists():
+        await asyncio.to_thread(ingest_512, report, directory / "small", min(records, 200_000))
+        shutil.rmtree(directory / "small")
+        await ingest(report, directory, records)
+    async with Store(directory=directory / "store") as store:
+        await ask(report, store, (await store.state()).records)
+
+
+def measure(table: Table) -> None:
+    """The same as `python -m bench.store`, noted down."""
+    with tempfile.TemporaryDirectory(prefix="otelbridge-bench-") as directory:
+        asyncio.run(run(Report(table), 100_000 if table.quick else 1_000_000, Path(directory)))
+
+
+def main() -> int:
+    """1 when a goal was missed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--directory", type=Path, help="where to put it; a store that is there already is only asked")
     given = parser.parse_args()
     report = Report()
-    directory = given.directory or Path(tempfile.mkdtemp(prefix="otelbridge-bench-"))
     print(f"{given.records:,} records; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    try:
-        if not (directory / "store").exists():
-            await asyncio.to_thread(ingest_512, report, directory / "small", min(given.records, 200_000))
-            shutil.rmtree(directory / "small")
-            await ingest(report, directory, given.records)
-        async with Store(directory=directory / "store") as store:
-            await ask(report, store, (await store.state()).records)
-    finally:
-        if given.directory is None:
-            shutil.rmtree(directory)
-    return len(report.missed)
+    with tempfile.TemporaryDirectory(prefix="otelbridge-bench-") as directory:
+        asyncio.run(run(report, given.records, given.directory or Path(directory)))
+    return 1 if report.missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(1 if asyncio.run(main()) else 0)
+    sys.exit(main())
