@@ -125,7 +125,7 @@ def test_link_carries_the_program(open_page: Callable[..., Page]) -> None:
     type_code(page, '{"env": {"WORD": "shared "}}')
     page.get_by_label("Method").select_option("PUT")
     page.wait_for_url("**/playground#*")
-    page.wait_for_timeout(100)
+    page.wait_for_timeout(600)
     other = open_page("/playground" + page.evaluate("location.hash"))
     other.get_by_role("button", name="Run").click()
     expect(other.locator(".response .body")).to_have_text("shared PUT")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import struct
 import time
 import urllib.parse
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.ui.expecting import expect
+from tests.ui.png import smaller
 from tests.ui.site import Site
 
 if TYPE_CHECKING:
@@ -77,27 +76,10 @@ def make_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Any:
 
 
 def save(page: Page, name: str, folder: Path) -> None:
-    """Write a picture of the page."""
+    """Write a picture of the page; one for the docs is made small, which takes some seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.png").write_bytes(smaller(page.screenshot()))
-
-
-def smaller(png: bytes) -> bytes:
-    """A PNG again, packed harder: each line is filtered by the filter that makes it the most even."""
-    at, parts, head = 8, [], b""
-    while at < len(png):
-        (size,) = struct.unpack(">I", png[at : at + 4])
-        kind, data = png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
-        if kind == b"IHDR":
-            head = data
-        elif kind == b"IDAT":
-            parts.append(data)
-        at += size + 12
-    raw = zlib.decompress(b"".join(parts))
-    out = bytearray(b"\x89PNG\r\n\x1a\n")
-    for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")):
-        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return min(bytes(out), png, key=len)
+    picture = page.screenshot()
+    (folder / f"{name}.png").write_bytes(smaller(picture) if os.environ.get("TEST_PICTURES") else picture)
 
 
 def run_example(page: Page) -> None:

@@ -49,11 +49,17 @@ function ofDestination(one: Exports['destinations'][number]): Finding[] {
   return found;
 }
 
-const REASONS: Record<string, string> = {
-  sampled: 'left out by the sampling rate, as set',
-  filtered: 'left out by filters of a destination, as set',
-  spool_full: 'the spool was full',
-  retention: 'too old when their turn came',
+/** Why records were dropped, and what helps; without advice it is as somebody has set it. */
+const REASONS: Record<string, [string, string]> = {
+  sampled: ['the sampling rate left them out', ''],
+  filtered: ['no destination takes their worker or level', ''],
+  disabled: ['observability is off for them', ''],
+  retries_exhausted: ['a destination answered 500 for too long', 'They are dead letters: when it works again, send them again below. export.retry_500_seconds sets how long is tried.'],
+  spool_full: ['the spool was full', 'A destination was away for too long, or workers log too much: see its state above, raise spool.max_bytes, or lower the sampling rate.'],
+  disk_full: ['the disk was full', 'Free space on the disk of data_dir.'],
+  io_error: ['the disk took no more', 'The disk of data_dir fails; the system log says how.'],
+  too_large: ['an invocation left more than 64 MiB at once', 'Lower limits.logBytes of that worker.'],
+  closed: ['they came after the end', ''],
 };
 
 function ofDrops({ total }: Exports): Finding[] {
@@ -61,8 +67,8 @@ function ofDrops({ total }: Exports): Finding[] {
   for (const [signal, account] of Object.entries(total) as [string, Account][]) {
     if (account.rejected > 0) found.push({ kind: 'bad', says: `${number(account.rejected)} ${signal} were refused by a destination.`, advice: 'They are dead letters now; the list below says why each was refused.' });
     for (const [reason, count] of Object.entries(account.dropped)) {
-      const meant = /^sampled|^filtered|^disabled/.test(reason);
-      found.push({ kind: meant ? 'good' : 'warn', says: `${number(count)} ${signal} were dropped: ${REASONS[reason] ?? reason.replaceAll('_', ' ')}.`, advice: meant ? '' : 'docs/security.md and docs/limits.md say what each reason means and which setting moves it.' });
+      const [why, advice] = REASONS[reason] ?? [reason.replaceAll('_', ' '), 'docs/loss-ledger.md explains the reasons.'];
+      found.push({ kind: advice ? 'warn' : 'good', says: `${number(count)} ${signal} were left out: ${why}.`, advice });
     }
   }
   return found;

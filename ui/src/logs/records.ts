@@ -10,6 +10,7 @@ import { useValue } from '../core/value';
 export const MOST = 100_000;
 const FIRST = 200;
 const NEXT = 1_000;
+const LATE = 5_000;
 
 export class Records {
   /** Oldest first: new ones are added at the end without moving the others. */
@@ -24,8 +25,8 @@ export class Records {
   tailProblem = '';
   missed = 0;
   forgotten = 0;
-  /** Of the first page: the stream may bring some of them again. */
-  first = new Set<string>();
+  /** Ids of late: after the first page, and after a lost connection, the stream may bring some again. */
+  #late = new Set<string>();
 
   /** The row at a place of the list, newest first. */
   at(row: number): Record_ | undefined {
@@ -35,6 +36,17 @@ export class Records {
   rowOf(id: string | null): number {
     const index = id === null ? -1 : this.items.findLastIndex((record) => record.id === id);
     return index < 0 ? -1 : this.items.length - 1 - index;
+  }
+
+  /** Those that are not known yet. */
+  fresh(records: Record_[]): Record_[] {
+    const found = records.filter((record) => !this.#late.has(record.id));
+    for (const record of found) this.#late.add(record.id);
+    for (const id of this.#late) {
+      if (this.#late.size <= LATE) break;
+      this.#late.delete(id); // a set gives its oldest first
+    }
+    return found;
   }
 
   add(records: Record_[], to: 'items' | 'waiting'): void {
@@ -77,9 +89,7 @@ export function useRecords(search: Search, live: boolean, paused: boolean): List
     records.since = Date.now();
     get<{ logs: Record_[]; nextCursor: string | null }>(`/v1/logs?${requestOf(search, { limit: String(FIRST) })}`, stop.signal)
       .then((page) => {
-        const known = new Set(records.items.map((record) => record.id));
-        records.items.unshift(...page.logs.filter((record) => !known.has(record.id)).reverse());
-        records.first = new Set(page.logs.map((record) => record.id));
+        records.items.unshift(...records.fresh(page.logs).reverse());
         records.cursor = page.nextCursor;
         records.error = null;
       })
@@ -98,7 +108,7 @@ export function useRecords(search: Search, live: boolean, paused: boolean): List
     const q = fullQuery(search);
     return follow(new URLSearchParams(q ? { q } : {}), {
       records(found) {
-        records.add(found.filter((record) => !records.first.has(record.id)), hold.current ? 'waiting' : 'items');
+        records.add(records.fresh(found), hold.current ? 'waiting' : 'items');
         changed();
       },
       gap(missed) {

@@ -1,5 +1,5 @@
 // The playground: write a worker, run it, see what it did.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../core/api';
 import { useKeys } from '../core/keys';
 import { go, place, usePlace } from '../core/place';
@@ -14,14 +14,17 @@ import { RequestForm } from './request';
 import { Results } from './results';
 import { useRun } from './run';
 
+const LONGEST = 1 << 20;
+
 export function PlaygroundPage() {
-  const { program, edit, error } = useProgram();
+  const { program, edit, latest, error } = useProgram();
   const { run, start, stop } = useRun();
   const [file, setFile] = useState('');
   const [target, setTarget] = useState<Target | null>(null);
   const [deploying, setDeploying] = useState(false);
   const example = EXAMPLES.find((one) => one.id === usePlace().params.get('example'));
-  const runNow = (): void => void (program && start(program));
+  // What was typed last, also when it has not been drawn yet: fingers are quicker.
+  const runNow = (): void => void (latest.current && start(latest.current));
   useKeys([
     { key: 'Mod+Enter', label: 'Run the code', always: true, run: runNow },
     { key: 'd', label: 'Deploy as a worker', run: () => setDeploying(true) },
@@ -76,30 +79,41 @@ export function PlaygroundPage() {
 }
 
 /** The program that the address names: an example, a deployed worker, or code behind the #. Edits go into the address. */
-function useProgram(): { program: Program | null; edit(next: Program): void; error: Error | null } {
+function useProgram(): { program: Program | null; edit(next: Program): void; latest: { current: Program | null }; error: Error | null } {
   const { params } = usePlace();
   const [program, set] = useState<Program | null>(null);
   const [error, setError] = useState<Error | null>(null);
+  const latest = useRef<Program | null>(null);
+  const writing = useRef(0);
+  const written = useRef('');
+  useEffect(() => () => clearTimeout(writing.current), []);
   const example = params.get('example');
   const worker = params.get('worker');
   useEffect(() => {
+    // Our own writing into the address is no reason to read it: meanwhile somebody may have typed on.
+    if (location.hash && location.hash === written.current) return;
     let gone = false;
     setError(null);
     read(example, worker)
-      .then((found) => !gone && set(found))
+      .then((found) => !gone && set((latest.current = found)))
       .catch((problem: Error) => !gone && setError(problem));
     return () => {
       gone = true;
     };
   }, [example, worker]);
   const edit = (next: Program): void => {
-    set(next);
-    void toFragment(next).then((fragment) => {
+    set((latest.current = next));
+    clearTimeout(writing.current);
+    // Browsers refuse an address that changes with every key, and one that is very long.
+    writing.current = window.setTimeout(async () => {
+      const fragment = await toFragment(next);
+      if (location.pathname !== '/playground' || fragment.length > LONGEST) return;
+      written.current = `#${fragment}`;
       history.replaceState(null, '', `/playground${worker ? `?worker=${encodeURIComponent(worker)}` : ''}#${fragment}`);
       if (example) place.set({ path: '/playground', params: new URLSearchParams(worker ? { worker } : {}) });
-    });
+    }, 250);
   };
-  return { program, edit, error };
+  return { program, edit, latest, error };
 }
 
 async function read(example: string | null, worker: string | null): Promise<Program> {
