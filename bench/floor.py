@@ -18,7 +18,7 @@ PLAIN = "(plain aiohttp)"
 
 def measure(table: Table) -> None:
     """Requests per second of CPU time; the spool and the store are on, the export is off."""
-    seconds = 0.7 if table.quick else 3.0
+    seconds = 0.4 if table.quick else 3.0
     with tempfile.TemporaryDirectory() as name, peers.otelbridge(Path(name)) as ours, peers.plain() as plain:
         for kind in ("plain", "seed"):
             peers.put(ours.port, kind, SOURCES[kind])
