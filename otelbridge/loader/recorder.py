@@ -68,12 +68,14 @@ class Recorder:
         return self._write is not None or self.keep
 
     def record(self, entries: bytes, end: End | None = None) -> None:
-        """One part: ring bytes as a guest wrote them (what is malformed is cut off), and with the last one the end."""
+        """One part: ring bytes as a guest wrote them, and with the last one the end."""
         if not self.wanted:
             return
         if self.maps and b'"stack":' in entries:
             entries = _mapped(entries, self.maps)
-        size, count = ring.check(entries)
+        # What is malformed is cut off, and what is not is counted, for the parts that follow; who reads the last one stops at
+        # the first malformed entry as well (ring.walk). For 10 lines that saves a twelfth of the host's work for a request.
+        size, count = (len(entries), 0) if end is not None else ring.check(entries)
         now = max(time.time_ns(), self._floor_ns)
         part = Part(
             self.worker,

@@ -92,9 +92,9 @@ def _forwarded(request: web.BaseRequest) -> list[Header]:
     named = headers.get("connection")
     dropped = _NOT_FORWARDED | {n.strip().lower() for n in named.split(",")} if named else _NOT_FORWARDED
     return [
-        (name, value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1"))
+        (low, value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1"))
         for name, value in headers.items()
-        if name.lower() not in dropped
+        if (low := name.lower()) not in dropped
     ]
 
 
