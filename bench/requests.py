@@ -42,12 +42,18 @@ def _measure(table: Table, where: str, processes: int, cores: frozenset[int]) ->
         folder = Path(name)
         endpoint = stack.enter_context(peers.collector(folder / "collector"))
         servers = {OURS: stack.enter_context(peers.otelbridge(folder, endpoint, processes=processes, cores=cores))}
+        untailed = stack.enter_context(peers.untailed(folder / "untailed")) if processes == 1 else None
         if program is not None:
             servers["workerd"] = stack.enter_context(peers.workerd(program, folder / "workerd", cores))
         for kind in ("plain", "seed", "throw"):
             peers.put(servers[OURS].port, kind, SOURCES[kind])
         peers.put(servers[OURS].port, "seed-fresh", SOURCES["seed"], isolation="invocation")
+        if untailed is not None:
+            peers.put(untailed.port, "plain", SOURCES["plain"])
         for _ in table.rounds():
+            if untailed is not None:  # workerd's plain worker has no tail; ours, as a service, gives one to every worker
+                for who, server in ({**servers, OURS: untailed}).items():
+                    _case(table, who, server, "/w/plain/x", f"{where}: warm, no logs, no tail on either side", 16, seconds, ">= 1")
             for row, ours, theirs, connections, goal in _CASES:
                 for who, server in servers.items():
                     _case(table, who, server, f"/w/{ours if who == OURS else theirs}/x", f"{where}: {row}", connections, seconds, goal)
