@@ -11,6 +11,8 @@ import yaml
 
 from otelbridge import Settings
 from otelbridge.errors import SettingsError
+from tests.stack.live.service import Service
+from tests.stack.live.stores import eventually
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -91,3 +93,19 @@ def test_workers_are_files_that_exist() -> None:
     assert files
     assert all((FOLDER / file).is_file() for file in files)
     assert all((FOLDER / path).exists() for path in kustomization["resources"])
+
+
+def test_a_changed_config_map_is_loaded(tmp_path: Path) -> None:
+    """Workers in a folder as Kubernetes mounts a ConfigMap (links through ..data, swapped at once) run, and their next version does."""
+    folder = tmp_path / "workers"
+    for version in ("first", "second"):
+        (folder / f"..{version}").mkdir(parents=True)
+        (folder / f"..{version}" / "mapped.js").write_text(f"export default {{ fetch() {{ return new Response('{version}'); }} }};")
+    (folder / "..data").symlink_to("..first")
+    (folder / "mapped.js").symlink_to("..data/mapped.js")
+    environ = {"OTELBRIDGE_SERVER_RELOAD": str(folder), "OTELBRIDGE_SERVER_DRAIN_SECONDS": "0"}
+    with Service(directory=tmp_path / "data", endpoint="http://127.0.0.1:9", environ=environ) as service:
+        assert eventually(lambda: service.call("mapped").body == b"first")
+        (folder / "..next").symlink_to("..second")
+        (folder / "..next").rename(folder / "..data")
+        assert eventually(lambda: service.call("mapped").body == b"second")
