@@ -27,7 +27,7 @@ _STOPPED, _KILLED, _AGAIN = "stopped", "killed", "again"
 @click.command()
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one. [default: 8787]")
-@click.option("--processes", type=int, help="Loader processes; 0: one per core.")
+@click.option("--processes", type=int, help="Loader processes; 1: all in one. [default: one per core]")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept. [default: .otelbridge]")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings file. [default: otelbridge.toml]")
 @click.option(
@@ -54,6 +54,7 @@ def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> N
 
     settings = read()
     _log_to_stderr()
+    _wait_for_orphans(settings)
     socket = _bind(settings)
     with socket:
         _until_stopped(settings, read, socket, samples=samples)
@@ -182,6 +183,18 @@ def _greet(url: str, exports: list[str], *, samples: bool) -> None:
     say(f"  search           otelbridge logs 'worker:{worker} level:error' --url {url}")
     off = "off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318"
     say(f"  export           {', '.join(exports) or off}")
+
+
+def _wait_for_orphans(settings: Settings) -> None:
+    """Processes of a service that was killed may have its port for a moment longer; the data directory's lock says when they are gone."""
+    import os
+
+    from otelbridge.claim import claim
+
+    try:
+        os.close(claim(settings.data_dir))
+    except BridgeError as e:
+        _could_not_start(str(e))
 
 
 def _bind(settings: Settings) -> socket.socket:

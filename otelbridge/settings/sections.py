@@ -27,7 +27,9 @@ class ServerSettings(Section, frozen=True):
 
     host: Annotated[str, Meta(min_length=1, description="Address to listen on. Anything but loopback needs `auth.token`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8787
-    processes: Annotated[int, Meta(ge=0, le=256, description="Loader processes; 0 means one per core. `serve` starts with 0.")] = 1
+    processes: Annotated[
+        int, Meta(ge=0, le=256, description="Loader processes of `serve`: 0 is one per core, 1 everything in one process.")
+    ] = 0
     expose_errors: Annotated[
         bool | None, Meta(description="Show a worker's error message and stack to its HTTP client. Unset: only while bound to loopback.")
     ] = None

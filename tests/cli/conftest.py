@@ -47,6 +47,7 @@ def environ(tmp_path: Path, cache: Path) -> dict[str, str]:
         "OTELBRIDGE_DATA_DIR": str(tmp_path / "data"),
         "OTELBRIDGE_SANDBOX_CACHE_DIR": str(cache),
         "PYTHONPATH": str(ROOT),
+        "OTELBRIDGE_SERVER_PROCESSES": "1",  # tests/processes has the others
         "PYTHONUNBUFFERED": "1",
     }
     return clean | mine

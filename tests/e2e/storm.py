@@ -126,7 +126,12 @@ class Service:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "otelbridge.toml").write_text(config)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("OTELBRIDGE_", "OTEL_"))}
-        own = {"OTELBRIDGE_DATA_DIR": str(folder / "data"), "OTELBRIDGE_SERVER_PORT": str(port), **environ}
+        own = {
+            "OTELBRIDGE_DATA_DIR": str(folder / "data"),
+            "OTELBRIDGE_SERVER_PORT": str(port),
+            "OTELBRIDGE_SERVER_PROCESSES": "1",
+            **environ,
+        }
         self._environ = clean | {"OTELBRIDGE_SANDBOX_CACHE_DIR": str(folder / "cache")} | own
 
     @property

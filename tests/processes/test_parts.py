@@ -1,0 +1,141 @@
+"""What the processes of a service are made of: locks, numbers in shared memory, sockets, settings that are handed on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otelbridge.claim import claim
+from otelbridge.errors import ClaimError
+from otelbridge.processes.cores import cores
+from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
+from otelbridge.processes.supervisor import loader_count
+from otelbridge.processes.vitals import Vitals
+from otelbridge.settings import Settings
+from otelbridge.web.accept import Acceptor
+
+HOLDER = "import sys; sys.stdin.read()"
+
+
+def test_a_claim_holds_until_the_last_process_is_gone(tmp_path: Path) -> None:
+    """A second claim is refused while the first one's process lives; what only its children hold is waited for."""
+    fd = claim(tmp_path)
+    with pytest.raises(ClaimError, match=f"in use by process {os.getpid()}"):
+        claim(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, pass_fds=[fd])
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    os.pwrite(fd, f"{dead.pid}\n".encode(), 0)
+    os.close(fd)
+    with child:
+        with pytest.raises(ClaimError):
+            claim(tmp_path, patience_seconds=0.1)
+        assert child.stdin is not None
+        child.stdin.close()
+        os.close(claim(tmp_path, patience_seconds=60))
+
+
+def test_a_directory_that_can_not_be_is_no_claim(tmp_path: Path) -> None:
+    """A data directory that can't be made is one clear error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ClaimError, match="can't be used"):
+        claim(tmp_path / "file" / "data")
+
+
+def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
+    """A share of CPU time counts as so many cores, rounded up; without one all count that this process may use."""
+    share = tmp_path / "cpu.max"
+    mine = len(os.sched_getaffinity(0))
+    for text, count in (("max 100000", mine), ("50000 100000", 1), ("150000 100000", min(2, mine)), ("nonsense", mine)):
+        share.write_text(text)
+        assert cores(share) == count
+    assert cores(tmp_path / "missing") == mine
+    assert loader_count(Settings(environ={})) == cores()
+    assert loader_count(Settings(environ={}, flags={"server.processes": 3})) == 3
+
+
+def test_settings_are_handed_on_whole(tmp_path: Path) -> None:
+    """Another process gets every value, secrets too, and where it came from, whatever its own environment says."""
+    (tmp_path / "s.toml").write_text(
+        "[auth]\ntoken = 's3cret'\n[[export.destinations]]\nname = 'a'\nendpoint = 'http://a'\nheaders = { k = 'v' }\n[sandbox]\ncache_dir = 'c'\n"
+    )
+    settings = Settings(environ={"OTELBRIDGE_STORE_RETENTION_SECONDS": "1h"}, file=tmp_path / "s.toml", flags={"server.port": 0})
+    restored = Settings.restore(settings.dump())
+    assert list(restored.shown()) == list(settings.shown())
+    assert restored.auth.token == "s3cret"
+    assert restored.export.destinations == settings.export.destinations
+    assert restored.sandbox.cache_dir == tmp_path / "c"
+
+
+def test_the_hub_socket_is_private_and_may_lie_deep(tmp_path: Path) -> None:
+    """It is for its owner only, replaces what an earlier hub left, and is reached through a path of any length."""
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    for _ in range(2):
+        with bind_hub_socket(deep), socket.socket(socket.AF_UNIX) as client:
+            client.connect(hub_socket_path(deep))
+            assert (deep / "hub.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_numbers_are_seen_by_all(tmp_path: Path) -> None:
+    """What one process writes another one reads; only rows that take connections count for the fewest of them."""
+    ours, theirs = (vitals := Vitals()), Vitals(os.dup(vitals.fd))
+    assert theirs.fewest_connections() is None
+    ours.highest = 3
+    for number, count in ((1, 5), (2, 3), (3, 1)):
+        ours.row(number).connections = count
+        ours.row(number).is_open = number != 3
+    ours.row(1).show(instances=7, busy=2, queued=1)
+    assert theirs.row(1).shown == (7, 2, 1)
+    assert theirs.fewest_connections() == 3
+    theirs.row(2).clear()
+    assert ours.fewest_connections() == 5
+
+
+async def test_connections_go_to_whoever_has_fewer() -> None:
+    """Of two that take connections off one socket, neither gets ahead of the other; one that does not come is not waited for."""
+    vitals = Vitals()
+    vitals.highest = 2
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+
+        class Counted(asyncio.Protocol):
+            def __init__(self, number: int) -> None:
+                self.row = vitals.row(number)
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                self.row.connections += 1
+
+        def acceptor(number: int) -> Acceptor:
+            return Acceptor(sock.dup(), lambda: Counted(number), vitals=vitals, row=vitals.row(number))
+
+        acceptors = [acceptor(1), acceptor(2)]
+        clients = []
+
+        async def connect(count: int) -> None:
+            for _ in range(count):
+                client = socket.socket()
+                client.setblocking(False)
+                clients.append(client)
+                with contextlib.suppress(BlockingIOError):
+                    await loop.sock_connect(client, sock.getsockname())
+            while vitals.row(1).connections + vitals.row(2).connections < len(clients):
+                await asyncio.sleep(0.001)
+
+        await connect(20)
+        assert abs(vitals.row(1).connections - vitals.row(2).connections) <= 2
+        acceptors[1].close()
+        vitals.row(2).is_open = True  # as if it were stuck
+        await connect(5)
+        assert vitals.row(1).connections >= 14
+        acceptors[0].close()
+        acceptors[0].close()
+        for client in clients:
+            client.close()
