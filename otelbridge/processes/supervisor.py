@@ -73,6 +73,7 @@ class Supervisor:
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._stopping = self._killed = False
         self._rolling = True  # or still beginning
+        self._roll_task: asyncio.Task[None] | None = None
         self._since = rfc3339(time.time_ns())
 
     async def run(self, on_ready: Callable[[list[str]], None]) -> End:
@@ -93,6 +94,9 @@ class Supervisor:
                 beginning.cancel()
                 await asyncio.wait([beginning])
             how = await self._ending
+            if self._roll_task is not None:
+                self._roll_task.cancel()
+                await asyncio.wait([self._roll_task])
             await self._stop(self._settings.server.drain_seconds)
             return "killed" if self._killed else how
         finally:
@@ -128,12 +132,13 @@ class Supervisor:
             self._say("SIGHUP: the processes are being started, replaced or stopped already")
             return
         self._rolling = True
-        self._spawn_task(self._roll())
+        self._roll_task = self._spawn_task(self._roll())
 
-    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -159,3 +159,13 @@ async def test_a_loader_may_be_told_to_end(serve: Callable[..., Any]) -> None:
         await load.until(30)
     assert load.failures == []
     assert [p["restarts"] for p in await running.steady()] == [0, 1]
+
+
+async def test_a_stop_ends_a_rolling_restart(serve: Callable[..., Any]) -> None:
+    """SIGTERM right after SIGHUP: what is being started ends too, and the exit code is 0."""
+    running = await serve()
+    await running.put("echo")
+    running.process.send_signal(signal.SIGHUP)
+    await asyncio.sleep(0.2)
+    assert await running.stop() == 0
+    assert "Traceback" not in "".join(running.said)
