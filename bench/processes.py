@@ -29,7 +29,7 @@ BOTH = frozenset({peers.SERVER_CORE, CLIENT_CORE})
 KIB = 1024
 COMPUTE = """export default { fetch() {
   const end = Date.now(); let x = 1;
-  for (let i = 0; i < 20000; i++) x = (x * 48271) % 2147483647;
+  for (let i = 0; i < 5000; i++) x = (x * 48271) % 2147483647;
   return new Response(String(x + end - end));
 } }"""
 

@@ -25,6 +25,13 @@ ECHO = """export default { async fetch(request) {
 } }"""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test starts some ten processes, which on a busy machine takes its time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(400))
+
+
 class Load:
     """Clients that call a worker all the time, each on a connection of its own. `answered`: numbers of calls that were answered."""
 
