@@ -1,0 +1,2 @@
+/*case {"desc": "what a handler returns at once that is no Response", "requests": [{"path": "/0"}, {"path": "/1"}, {"path": "/2"}, {"path": "/3"}, {"path": "/4"}, {"path": "/5"}, {"path": "/6"}, {"path": "/7"}, {"path": "/8"}, {"path": "/9"}, {"path": "/10"}, {"path": "/11"}, {"path": "/12"}], "tail_wait_ms": 100} */
+const v=[undefined,null,1,'s',{},[],new Request('http://a/'),()=>1,new Headers(),Promise.resolve(5),{status:200},new Map(),Response];export default {fetch(r){return v[+new URL(r.url).pathname.slice(1)]}}

@@ -1,0 +1,2 @@
+/*case {"desc": "which of ack, retry, ackAll and retryAll wins", "queue": {"name": "qq", "messages": [{"id": "a", "body": "1"}, {"id": "b", "body": "2"}, {"id": "c", "body": "3"}]}} */
+export default { async queue(b){ console.log(Object.keys(b.messages[0]),b.metadata,String(b),String(b.messages[0]),b.messages[0].timestamp instanceof Date); const [m,n,o]=b.messages; m.retry();m.ack(); n.ack();n.ack(); b.ackAll();o.retry();b.retryAll(); console.log(Object.getOwnPropertyNames(Object.getPrototypeOf(b)).sort(),Object.getOwnPropertyNames(Object.getPrototypeOf(m)).sort(),b) } }
