@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar, cast
 
+import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from otelbridge.logs import Indexer, Store
@@ -22,6 +24,9 @@ from otelbridge.spool.frame import FRAME_BYTES
 
 START_NS = 1_764_000_000_000_000_000
 SECOND_NS = 1_000_000_000
+
+_USUAL: Final = 100  # examples of a property in the default profile
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def line(*arguments: Any, level: str = "info", time_ns: int = 0, span: int = 0, info: Any = None) -> bytes:
@@ -129,6 +134,17 @@ class Filled:
         """The texts of the records that a query finds, oldest first."""
         page = await self.store.logs(q, order="asc", limit=1_000, **options)
         return [record.text for record in page.logs]
+
+
+def fuzzed(examples: int) -> Callable[[F], F]:
+    """A property that `make test` tries so often, and `make fuzz` as often as its profile says."""
+    searched = settings.default.max_examples if settings.default is not None else 0
+    most = searched if searched > _USUAL else examples
+
+    def decorate(test: F) -> F:
+        return cast(F, pytest.mark.fuzz(settings(max_examples=most)(test)))
+
+    return decorate
 
 
 # ------------------------------------------------------------------------------------------------------------ strategies

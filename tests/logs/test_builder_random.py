@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otelbridge.logs.fields import FIELDS, lookup
@@ -19,7 +19,7 @@ from otelbridge.logs.segments import Segments
 from otelbridge.logs.tree import matches
 from otelbridge.model.part import SpoolItem
 from otelbridge.model.record import Record, rfc3339
-from tests.logs.samples import HOSTILE, NAMES, SECOND_NS, START_NS, WORDS, spool_items, stored
+from tests.logs.samples import HOSTILE, NAMES, SECOND_NS, START_NS, WORDS, fuzzed, spool_items, stored
 from tests.logs.test_search import expected
 
 NOW = START_NS + 3600 * SECOND_NS
@@ -181,7 +181,7 @@ def ask(segments: Segments, **request: Any) -> list[Any]:
     return answer[request["view"]]  # type: ignore[no-any-return]
 
 
-@settings(max_examples=60)
+@fuzzed(60)
 @given(spool_items(), st.lists(requests, min_size=1, max_size=8))
 def test_events_are_those_that_meet_the_filters(items: list[SpoolItem], given_requests: list[dict[str, Any]]) -> None:
     """Filters of every operation, in groups, with needle and query language, find what a plain reading of each record says."""
@@ -196,7 +196,7 @@ def test_events_are_those_that_meet_the_filters(items: list[SpoolItem], given_re
 CALCULATIONS = ["count", "countDistinct", "min", "max", "sum", "avg", "stddev", "variance", "median", "p25", "p99"]
 
 
-@settings(max_examples=25)
+@fuzzed(25)
 @given(spool_items(), requests, st.sampled_from(["level", "worker", "outcome", "id", "user_id"]), st.sampled_from([None, 1_000, 60_000]))
 def test_calculations_are_those_of_the_records(items: list[SpoolItem], request: dict[str, Any], group: str, bucket_ms: int | None) -> None:
     """Every operator over every group and time bucket, from segments that hold one item each, is what the statistics module says."""

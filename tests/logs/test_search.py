@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otelbridge.errors import QueryError
@@ -16,7 +16,7 @@ from otelbridge.logs.segments import Segments
 from otelbridge.logs.tree import And, Condition, Contains, Literal, Matches, Not, Or, Tree, Words, matches
 from otelbridge.model.part import Part, SpoolItem, decode, encode
 from otelbridge.model.record import Record, records
-from tests.logs.samples import HOSTILE, NAMES, START_NS, WORDS, line, numbers, part, spool_items, stored, texts
+from tests.logs.samples import HOSTILE, NAMES, START_NS, WORDS, fuzzed, line, numbers, part, spool_items, stored, texts
 
 TEXT_FIELDS = ["text", "worker", "version", "invocation", "trace", "outcome", "method", "path", "url", "exception", "kind", "level"]
 NUMBER_FIELDS = ["status", "wallMs", "cpuMs", "memoryBytes"]
@@ -141,7 +141,7 @@ def check(segments: Segments, items: Sequence[SpoolItem], queries: Sequence[Tree
         assert sorted(found) == sorted(record.id for record in wanted if matches(tree, record)), tree
 
 
-@settings(max_examples=150)
+@fuzzed(150)
 @given(spool_items(), st.lists(trees, min_size=1, max_size=20))
 def test_sql_and_evaluator_agree(items: list[SpoolItem], queries: list[Tree]) -> None:
     """Any query over any records: the store finds exactly what the evaluator says, and gives records as they were written."""
@@ -149,7 +149,7 @@ def test_sql_and_evaluator_agree(items: list[SpoolItem], queries: list[Tree]) ->
         check(segments, items, queries)
 
 
-@settings(max_examples=30)
+@fuzzed(30)
 @given(spool_items(), st.lists(trees, min_size=1, max_size=10))
 def test_they_agree_over_several_segments(items: list[SpoolItem], queries: list[Tree]) -> None:
     """The same when each item fills a segment, also for invocations that begin in one and end in another."""
@@ -157,7 +157,7 @@ def test_they_agree_over_several_segments(items: list[SpoolItem], queries: list[
         check(segments, items, queries)
 
 
-@settings(max_examples=150)
+@fuzzed(150)
 @given(st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_any_text_is_a_query_or_an_error_with_a_column(text: str) -> None:
     """No text breaks the parser or the SQL: it is refused with a column inside the text, or it searches."""
