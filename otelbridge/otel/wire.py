@@ -99,8 +99,26 @@ _SHORT = 64  # characters of a key that is worth remembering: guests choose keys
 _short_key = functools.lru_cache(maxsize=4096)(_key)
 
 
-_SEQUENCE = b"\x0a\x13otelbridge.sequence\x12"
-_UID = b"\x0a\x0elog.record.uid\x12"
+# What is the same in very many records is made once; hosts and not guests choose these arguments.
+
+
+@functools.lru_cache(maxsize=4096)
+def _sequence(number: int) -> bytes:
+    """The whole attribute otelbridge.sequence."""
+    return attributes({"otelbridge.sequence": number}, b"\x32")
+
+
+@functools.lru_cache(maxsize=256)
+def _uid_head(size: int) -> bytes:
+    """The attribute log.record.uid up to its text of `size` bytes."""
+    head = b"\x0a" + _size(size)
+    name = b"\x0a\x0elog.record.uid\x12" + _size(len(head) + size) + head
+    return b"\x32" + _size(len(name) + size) + name
+
+
+@functools.lru_cache(maxsize=256)
+def _severity(number: int, text: str) -> bytes:
+    return b"\x10" + _SMALL[number] + field(b"\x1a", text.encode())
 
 
 def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
@@ -121,41 +139,25 @@ def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
     out = []
     for row in rows:
         body = any_value(row.body)
-        number = b"\x18" + _size(row.sequence)
         uid = f"{invocation}-{row.sequence}".encode("utf-8", "replace")
-        uid = b"\x0a" + _size(len(uid)) + uid
-        severity = row.severity_text.encode()
-        parts = [
-            b"\x09",
-            _time(row.time_ns),
-            b"\x10",
-            _SMALL[row.severity],
-            b"\x1a",
-            _size(len(severity)),
-            severity,
-            b"\x2a",
-            _size(len(body)),
-            body,
-            common,
-            b"\x32",
-            _size(len(_SEQUENCE) + 1 + len(number)),
-            _SEQUENCE,
-            _SMALL[len(number)],
-            number,
-            b"\x32",
-            _size(len(_UID) + len(_size(len(uid))) + len(uid)),
-            _UID,
-            _size(len(uid)),
-            uid,
-            own_span if not row.span else field(b"\x52", span_id_of(invocation, f"span:{row.span}")),
-        ]
-        if row.event_name:
-            parts.append(field(b"\x62", _text(row.event_name)))
-        if row.extra is not None:
-            parts.append(attributes(row.extra, b"\x32"))
-            if row.left_out:
-                parts += (b"\x38", _size(row.left_out))
-        out.append(b"".join(parts))
+        data = b"".join(
+            (
+                b"\x09",
+                _time(row.time_ns),
+                _severity(row.severity, row.severity_text),
+                b"\x2a",
+                _size(len(body)),
+                body,
+                common,
+                _sequence(row.sequence),
+                _uid_head(len(uid)),
+                uid,
+                own_span if not row.span else field(b"\x52", span_id_of(invocation, f"span:{row.span}")),
+            )
+        )
+        if row.event_name or row.extra is not None:
+            data += field(b"\x62", _text(row.event_name)) + attributes(row.extra or {}, b"\x32") + b"\x38" + _size(row.left_out)
+        out.append(data)
     return out
 
 
