@@ -8,7 +8,7 @@ import msgspec
 
 from otelbridge.model.part import Part
 from otelbridge.model.trace import FetchEvent
-from otelbridge.otel.mapping import ROUTE, failed, known_method, trigger
+from otelbridge.otel.conventions import ROUTE, failed, known_method, trigger
 from otelbridge.otel.points import Exemplar, Exponential, Histogram, Point, Sum
 
 __all__ = ["INSTRUMENTS", "OVERFLOW", "Aggregate", "Instrument", "Labels", "Series", "copied", "difference"]

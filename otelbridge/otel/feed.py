@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from otelbridge.otel.ledger import Ledger
-from otelbridge.spool import Frame, Position, SpoolReader
+from otelbridge.spool import Frame, Position, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
 
@@ -63,7 +63,8 @@ class Feed:
         self._new: list[Token] = []  # settled since the last note in the journal
         self._noting: list[Token] = []
         self._number = 0
-        self.boot = 0
+        self.boot = 0  # of the frames that were read last
+        self.last_boot = 0  # of the spool's writer, when it was looked up last
         if state is None or not self.reader.resumed:  # without a cursor, what the journal knows was another spool
             self.counted = self.reader.position
         else:
@@ -138,7 +139,8 @@ class Feed:
         return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > position], "counted": self.counted}
 
     def release_blocking(self) -> None:
-        """Let go of the segments that are done."""
+        """Let go of the segments that are done, and look who writes."""
+        self.last_boot = last_boot(self.directory)
         low = self.low
         if low > self.reader.committed:
             self.reader.commit(low)

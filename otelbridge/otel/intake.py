@@ -12,11 +12,12 @@ from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
 from otelbridge.otel.destination import Destination
 from otelbridge.otel.feed import Feed, Token
-from otelbridge.otel.mapping import SEVERITY, log_rows, span_rows
+from otelbridge.otel.log_rows import SEVERITY, log_rows
 from otelbridge.otel.outbox import Outbox
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.sampling import Sampling, has_errors
 from otelbridge.otel.shape import TRUNCATED, Shape
+from otelbridge.otel.span_rows import span_rows
 from otelbridge.otel.waiting import Gathered, Waiting
 
 __all__ = ["Intake", "LogsIntake", "SpansIntake"]

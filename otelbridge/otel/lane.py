@@ -140,10 +140,15 @@ class Lane:
     async def _round(self) -> None:
         self._news.clear()
         if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
-            moved = False
-            for feed, frames in await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES):
-                moved = True
+            writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
+            found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
+            moved = bool(found)
+            for feed, frames in found:
                 await self._take(feed, frames)
+            # Looked up before the read: when that found nothing, all is read that an earlier process wrote.
+            for feed, boot in writers if not moved else ():
+                if 0 < feed.boot < boot:
+                    self._written_by(feed, boot)
         else:
             moved = await self._count_ahead()
         for gathered in self.intake.waiting.overdue():
@@ -173,10 +178,7 @@ class Lane:
             if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
                 self._launch()
                 await asyncio.sleep(0)
-            if frame.boot != feed.boot:
-                feed.boot = frame.boot
-                for gathered in self.intake.waiting.orphans(feed):
-                    self.intake.decide(gathered)
+            self._written_by(feed, frame.boot)
             item = self._counted(feed, frame)
             token = feed.token(frame)
             if token is None:
@@ -189,6 +191,13 @@ class Lane:
             else:
                 token.worker_id = item.worker.worker_id
                 self.intake.part(item, token, feed)
+
+    def _written_by(self, feed: Feed, boot: int) -> None:
+        """Another process writes there now: invocations that wait for their end will have none."""
+        if boot != feed.boot:
+            feed.boot = boot
+            for gathered in self.intake.waiting.orphans(feed):
+                self.intake.decide(gathered)
 
     async def count(self) -> None:
         """Count all that is in the spools by now, so that the ledger has it."""

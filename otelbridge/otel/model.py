@@ -16,8 +16,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
 
 from otelbridge.model.part import Part
-from otelbridge.otel.mapping import LogRow, SpanRow, common_attributes, span_id_of
+from otelbridge.otel.log_rows import LogRow, common_attributes
 from otelbridge.otel.resource import SCOPE, VERSION
+from otelbridge.otel.span_rows import SpanRow, span_id_of
 from otelbridge.otel.values import clean, clean_text
 
 __all__ = ["log_records", "spans"]

@@ -11,10 +11,11 @@ from typing import Any
 from otelbridge.model.part import Notice, Part, WorkerRef
 from otelbridge.otel.environment import BatchLimits, Signal
 from otelbridge.otel.feed import Token
-from otelbridge.otel.mapping import LogRow, SpanRow
+from otelbridge.otel.log_rows import LogRow
 from otelbridge.otel.request import Request
 from otelbridge.otel.resource import Resources
 from otelbridge.otel.sender import Fate
+from otelbridge.otel.span_rows import SpanRow
 
 __all__ = ["Batch", "Outbox"]
 

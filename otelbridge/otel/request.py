@@ -18,8 +18,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from otelbridge.model.part import Notice, Part, WorkerRef
 from otelbridge.otel import wire
 from otelbridge.otel.environment import Signal
-from otelbridge.otel.mapping import LogRow, SpanRow, notice_row
+from otelbridge.otel.log_rows import LogRow, notice_row
 from otelbridge.otel.resource import SCOPE, VERSION, Resources
+from otelbridge.otel.span_rows import SpanRow
 
 __all__ = ["BRIDGE", "MESSAGES", "METRICS_OWNER", "Request", "restore"]
 

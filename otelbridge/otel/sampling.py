@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from otelbridge.model import ring
 from otelbridge.model.part import End, Part
+from otelbridge.otel.conventions import failed
 from otelbridge.otel.environment import LOGS, Environment, Signal
-from otelbridge.otel.mapping import failed
 from otelbridge.settings import ObservabilitySettings
 
 __all__ = ["Sampling", "has_errors"]

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from otelbridge.model.part import Part
-from otelbridge.otel.mapping import LogRow, SpanRow, common_attributes, span_id_of
+from otelbridge.otel.log_rows import LogRow, common_attributes
+from otelbridge.otel.span_rows import SpanRow, span_id_of
 from otelbridge.otel.values import MAX_DEPTH, clean, clean_text
 
 __all__ = ["any_value", "attributes", "field", "log_records", "notice_record", "spans"]

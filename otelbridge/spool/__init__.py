@@ -10,7 +10,7 @@ from otelbridge.spool.frame import Frame, Position
 from otelbridge.spool.reader import Backlog, SpoolReader, forget_consumer, registered_consumers
 from otelbridge.spool.shed import Tally
 from otelbridge.spool.watch import SpoolWatch, list_spools
-from otelbridge.spool.writer import SpoolWriter
+from otelbridge.spool.writer import SpoolWriter, last_boot
 
 __all__ = [
     "Backlog",
@@ -21,6 +21,7 @@ __all__ = [
     "SpoolWriter",
     "Tally",
     "forget_consumer",
+    "last_boot",
     "list_spools",
     "pending_drops",
     "registered_consumers",

@@ -25,7 +25,7 @@ from otelbridge.spool.drops import Drops
 from otelbridge.spool.frame import MAX_PAYLOAD_BYTES, good_length, list_segments, pack_frame, pack_segment, segment_path
 from otelbridge.spool.shed import FULL, Noise, Tally, lighten, pressure, tally
 
-__all__ = ["SpoolWriter"]
+__all__ = ["SpoolWriter", "last_boot"]
 
 _log = logging.getLogger("otelbridge.spool")
 
@@ -54,7 +54,7 @@ class SpoolWriter:
         self._stop = threading.Event()
         self.sync_errors = 0
         self.appended = 0
-        self._lock_fd = _take(directory)
+        self._lock_fd = _take(directory, self._boot)
         try:
             self._segment = _repair(directory)
             self._fd = self._create(self._segment)
@@ -257,7 +257,15 @@ class SpoolWriter:
         self.close()
 
 
-def _take(directory: Path) -> int:
+def last_boot(directory: Path) -> int:
+    """When the last writer of a spool was opened, as Frame.boot; 0 when nobody has been. It may have nothing written yet."""
+    try:
+        return int((directory / "lock").read_bytes()[:64].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _take(directory: Path, boot: int) -> int:
     """Lock the directory; the lock goes with the process, whatever ends it."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -267,12 +275,12 @@ def _take(directory: Path) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        owner = (os.pread(fd, 64, 0).decode("ascii", "replace").split() or ["unknown"])[0]
         os.close(fd)
         raise SpoolError(f"The spool in {directory} is in use by process {owner}. Give each process a data directory of its own.") from None
     with contextlib.suppress(OSError):
         os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        os.pwrite(fd, f"{os.getpid()} {boot}".encode(), 0)
     return fd
 
 

@@ -13,11 +13,12 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otelbridge.model.count import count
 from otelbridge.model.part import Part
-from otelbridge.otel.mapping import log_rows, span_rows
+from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.model import log_records, spans
 from otelbridge.otel.request import Request
 from otelbridge.otel.resource import Resources, worker_attributes
 from otelbridge.otel.shape import Shape
+from otelbridge.otel.span_rows import span_rows
 from tests.otel.strategies import invocations
 
 SHARED = {"service.name": "dynamic-workers", "service.version": "1", "telemetry.sdk.name": "opentelemetry"}

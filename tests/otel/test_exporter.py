@@ -179,6 +179,24 @@ async def test_what_is_in_the_spool_is_in_the_ledger(tmp_path: Path, writer: Spo
             await asyncio.sleep(0.05)
 
 
+async def test_an_invocation_without_an_end_gets_its_span(collector: FakeCollector, tmp_path: Path, exporting: MakeExporter) -> None:
+    """When a new process writes, the spans of invocations that died with the old one leave, though nothing new is written."""
+    spool = tmp_path / "spool" / "main"
+    first = SpoolWriter(spool)
+    append(first, new_part("said", outcome=None))
+    first.close()
+    async with exporting(collector.url) as exporter:
+        assert await exporter.drain(10)
+        assert collector.spans == []
+        second = SpoolWriter(spool)
+        while not collector.spans:
+            await asyncio.sleep(0.02)
+        assert await exporter.drain(10)
+        assert exporter.exports()["total"]["spans"] == line(1, 1)
+        second.close()
+    assert collector.spans[0].attributes["otelbridge.incomplete"] is True
+
+
 async def test_notices_go_out_under_the_bridges_own_resource(
     collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter
 ) -> None:

@@ -1,0 +1,180 @@
+"""What the parts of an invocation mean as spans: plain rows (design.md, Contract 4). Pure, no I/O.
+
+wire.py makes protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from otelbridge.model.part import End, Part, SpanClose, SpanOpen, span_entries
+from otelbridge.model.trace import Subrequest
+from otelbridge.otel.conventions import event_attributes, failed, known_method, trigger, url_attributes
+from otelbridge.otel.shape import TRUNCATED, Shape
+
+__all__ = ["CLIENT", "ERROR", "INTERNAL", "SERVER", "UNSET", "SpanRow", "span_id_of", "span_rows"]
+
+INTERNAL, SERVER, CLIENT = 1, 2, 3
+UNSET, ERROR = 0, 2
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_PLAIN: Final = Shape()
+
+
+class SpanRow(msgspec.Struct):
+    """One span. Ids are bytes; an empty parent is none."""
+
+    name: str
+    kind: int
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Any]
+    status: int = UNSET
+    message: str = ""
+    remote_parent: bool = False
+    left_out: int = 0
+
+
+def span_id_of(invocation_id: str, name: str) -> bytes:
+    """The id of a span that the host did not give one: the same in every process and at every attempt to send it."""
+    digest = hashlib.blake2b(f"{invocation_id}/{name}".encode("utf-8", "replace"), digest_size=8).digest()
+    return digest if any(digest) else b"\0\0\0\0\0\0\0\1"
+
+
+def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN) -> list[SpanRow]:
+    """The spans of an invocation, from all of its parts in order. Without an end its process died before it could say."""
+    last = parts[-1]
+    trace_id = _hex(last.trace_id, 16)
+    server = _hex(last.span_id, 8)
+    ended = last.end.time_ns if last.end is not None else last.time_ns
+    rows = [_server(last, trace_id, server, ended)]
+    opened: list[tuple[SpanOpen, bytes]] = []
+    ids: dict[int, bytes] = {0: server}
+    closed: dict[bytes, SpanClose] = {}
+    for part in parts:
+        for entry in span_entries(part):
+            if isinstance(entry, SpanOpen):
+                again = f":{entry.sequence}" if entry.number in ids else ""  # only a guest without our prelude repeats a number
+                ids[entry.number] = span_id = span_id_of(last.invocation_id, f"span:{entry.number}{again}")
+                opened.append((entry, span_id))
+            elif entry.number in ids:
+                closed[ids[entry.number]] = entry
+    for entry, span_id in opened:
+        close = closed.get(span_id)
+        attributes: dict[str, Any] = dict(close.attributes) if close is not None else {"otelbridge.unclosed": True}
+        attributes["faas.invocation_id"] = last.invocation_id
+        end_ns = max(close.time_ns if close is not None else ended, entry.time_ns)
+        parent = ids.get(entry.parent, server)
+        parent = server if parent == span_id else parent
+        rows.append(SpanRow(entry.name or "span", INTERNAL, trace_id, span_id, parent, entry.time_ns, end_ns, attributes))
+    if last.end is not None:
+        rows += _cold_start(last, last.end, trace_id, server)
+        rows += [_subrequest(last, s, trace_id, ids.get(s.span, server)) for s in last.end.subrequests]
+    for row in rows:
+        fitting, row.left_out, was_cut = shape.fit(row.attributes)
+        if was_cut or row.left_out:
+            row.attributes = {**fitting, TRUNCATED: True}
+    return rows
+
+
+def _server(part: Part, trace_id: bytes, span_id: bytes, ended: int) -> SpanRow:
+    end = part.end
+    attributes: dict[str, Any] = {
+        "faas.trigger": trigger(part.event),
+        "faas.invocation_id": part.invocation_id,
+        "otelbridge.outcome": end.outcome if end is not None else "unknown",
+    }
+    if part.entrypoint is not None:
+        attributes["otelbridge.entrypoint"] = part.entrypoint
+    name = event_attributes(part.event, attributes)
+    if end is not None:
+        attributes["faas.coldstart"] = end.cold_start is not None
+        attributes["otelbridge.cpu_time_ms"] = end.cpu_ns / 1e6
+        attributes["otelbridge.wall_time_ms"] = end.wall_ns / 1e6
+        attributes["otelbridge.memory_bytes"] = end.memory_bytes
+        if end.queue_ns:
+            attributes["otelbridge.queue_time_ms"] = end.queue_ns / 1e6
+        if end.status is not None:
+            attributes["http.response.status_code"] = end.status
+        if end.response_bytes:
+            attributes["http.response.body.size"] = end.response_bytes
+        if end.truncated:
+            attributes[TRUNCATED] = True
+            attributes["otelbridge.dropped_logs"] = end.dropped.logs
+            attributes["otelbridge.dropped_exceptions"] = end.dropped.exceptions
+            attributes["otelbridge.dropped_bytes"] = end.dropped.bytes
+    else:
+        attributes["otelbridge.incomplete"] = True
+    status, message = UNSET, ""
+    if failed(end):
+        status = ERROR
+        outcome = end.outcome if end is not None else "unknown"
+        attributes["error.type"] = outcome if outcome != "ok" or end is None else str(end.status)
+        message = outcome if outcome != "ok" else ""
+    parent = _hex(part.parent_span_id, 8) if part.parent_span_id else b""
+    end_ns = max(ended, part.start_ns)
+    return SpanRow(name, SERVER, trace_id, span_id, parent, part.start_ns, end_ns, attributes, status, message, bool(parent))
+
+
+def _cold_start(part: Part, end: End, trace_id: bytes, server: bytes) -> list[SpanRow]:
+    cold = end.cold_start
+    if cold is None:
+        return []
+    load = span_id_of(part.invocation_id, "load")
+    attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id}
+    rows = [SpanRow("load", INTERNAL, trace_id, load, server, cold.start_ns, max(cold.end_ns, cold.start_ns), dict(attributes))]
+    if cold.compile_ns:
+        compiled = cold.start_ns + max(cold.compile_ns, 0)
+        span_id = span_id_of(part.invocation_id, "compile")
+        rows.append(SpanRow("compile", INTERNAL, trace_id, span_id, load, cold.start_ns, compiled, attributes))
+    return rows
+
+
+def _subrequest(part: Part, subrequest: Subrequest, trace_id: bytes, parent: bytes) -> SpanRow:
+    method = known_method(subrequest.method)
+    attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id, "otelbridge.subrequest.kind": subrequest.kind}
+    if subrequest.kind == "fetch":
+        attributes["http.request.method"] = method
+        if method != subrequest.method:
+            attributes["http.request.method_original"] = subrequest.method
+        attributes["url.full"] = subrequest.url
+        target: dict[str, Any] = {}
+        url_attributes(subrequest.url, target)
+        attributes.update((k, v) for k, v in target.items() if k.startswith("server."))
+        name = method if method != "_OTHER" else "HTTP"
+    else:
+        attributes["rpc.method"] = subrequest.method
+        name = f"{subrequest.kind} {subrequest.method}".strip()
+    status, message = UNSET, ""
+    if subrequest.status is not None:
+        attributes["http.response.status_code"] = subrequest.status
+        if subrequest.status >= 400:
+            status = ERROR
+            attributes["error.type"] = str(subrequest.status)
+    if subrequest.error is not None:
+        status, message = ERROR, subrequest.error
+        attributes["error.type"] = _error_type(subrequest.error)
+    start, end = subrequest.start_ns, max(subrequest.end_ns, subrequest.start_ns)
+    return SpanRow(name, CLIENT, trace_id, _hex(subrequest.span_id, 8), parent, start, end, attributes, status, message)
+
+
+def _error_type(error: str) -> str:
+    """The name in "Name: message"; anything else would have too many values."""
+    name = error.partition(":")[0]
+    return name if _NAME.fullmatch(name) else "error"
+
+
+def _hex(text: str, size: int) -> bytes:
+    """An id as bytes; zeros when it is none, which backends treat as absent."""
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        return bytes(size)
+    return value if len(value) == size else bytes(size)
