@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from otelbridge.errors import WorkerError
-from otelbridge.loader.messages import BadMessage, frame, frames
+from otelbridge.loader.messages import BadMessage, frame, frames, key_of, response_headers
 from otelbridge.loader.operations import OperationError, Operations
 from otelbridge.loader.recorder import Recorder, pack_exception
+from otelbridge.loader.stream import BodyStream
 from otelbridge.model.http import Response
 from otelbridge.sandbox import JsInstance, Meter, Stop
 
@@ -30,7 +30,6 @@ HUNG = (
 )
 MAX_PENDING = 10_000  # operations of one invocation at a time; a flood of timers must not fill the host's memory
 MAX_IN_FLIGHT_BYTES = 64 << 20  # bodies of its operations at a time: they are copies that its memory limit doesn't count
-MAX_HEADER_BYTES = 128 << 10  # of a response; clients and proxies stop reading far below
 FLOOD_BYTES = 64 << 10  # messages of one run from which on their cost is watched
 FLOOD_NS = 2_000_000  # how long a guest's messages may keep others from their turn
 FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
@@ -42,16 +41,14 @@ LIMIT_TEXTS = {
 }
 
 _PULL = frame(["pull"])
-_NO_STREAM = asyncio.Event()  # of all invocations whose body is no stream: nobody waits for it
 
 
 class JsRun:
     """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
 
     __slots__ = (
-        "_aborted", "_answer", "_awaiting_pull", "_body_ended", "_body_error", "_body_open", "_chunk_ready", "_chunks", "_closing",
-        "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_in_flight", "_inbox", "_left", "_loop", "_on_end",
-        "_pending", "_read_any", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
+        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_in_flight",
+        "_inbox", "_left", "_loop", "_on_end", "_pending", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
         "pass_through", "recorder", "response_bytes", "reusable", "status",
     )  # fmt: skip
 
@@ -98,10 +95,7 @@ class JsRun:
         self._in_flight = 0
         self._aborted = False
         self._closing: asyncio.Task[None] | None = None
-        self._chunks: deque[bytes]  # with the first of them
-        self._chunk_ready = _NO_STREAM
-        self._body_open = self._body_ended = self._read_any = self._awaiting_pull = False
-        self._body_error: WorkerError | None = None
+        self._body: BodyStream | None = None  # of a response that streams
         self._done = False
 
     # ------------------------------------------------------------------------------------------- for the caller
@@ -139,7 +133,7 @@ class JsRun:
         try:
             while not self.ended:
                 if not self._inbox:
-                    if not self._pending and not self._awaiting_pull:
+                    if not self._pending and not (self._body is not None and self._body.awaits_pull):
                         self._hung()
                         return
                     self._wake = self._loop.create_future()
@@ -242,23 +236,21 @@ class JsRun:
         if kind == "op" and len(message) == 5:
             self._begin(message[1], str(message[2]), message[3], message[4], blob)
         elif kind == "cancel" and len(message) == 2:
-            pending = self._pending.pop(_key(message[1]), None)
+            pending = self._pending.pop(key_of(message[1]), None)
             if pending is not None:
                 pending.cancel()
         elif kind == "response" and len(message) == 6:
             self._done = message[5] is True
             return self._respond(message[1], message[3], message[4], blob)
-        elif kind == "body" and self._body_open:
-            self._awaiting_pull = True
+        elif kind == "body" and self._body is not None:
             self.response_bytes += len(blob)
-            self._chunks.append(blob)
-            self._chunk_ready.set()
-        elif kind == "end":
-            self._body_ended = True
-            self._chunk_ready.set()
+            self._body.put(blob)
+        elif kind == "end" and self._body is not None:
+            self._body.end()
         elif kind == "broken" and len(message) == 4:
             self.outcome = "exception"
-            self._break_body(_error_of(message, self.recorder))
+            if self._body is not None:
+                self._body.break_off(_error_of(message, self.recorder))
         elif kind == "result":
             if self._until_end:
                 self._result = blob
@@ -287,16 +279,10 @@ class JsRun:
         if self._answer.done() or self._left is not None:
             return None
         try:
-            if type(status) is not int or not 200 <= status <= 599:
-                raise ValueError(f"the status {status!r} is not between 200 and 599")
-            pairs = [(str(k), str(v)) for k, v in headers]
-            if (size := sum(len(k) + len(v) + 4 for k, v in pairs)) > MAX_HEADER_BYTES:
-                raise ValueError(f"its headers have {size} bytes; the limit is {MAX_HEADER_BYTES}")
+            pairs = response_headers(status, headers)
             if body == 2:
-                self._body_open = True
-                self._chunk_ready = asyncio.Event()
-                self._chunks = deque()
-                response = Response(self._body(), status, pairs, close=self._close_body)
+                self._body = BodyStream(self._pull)
+                response = Response(self._body.chunks(), status, pairs, close=self._close_body)
             else:
                 self.response_bytes = len(blob)
                 response = Response(blob if body == 1 else None, status, pairs)
@@ -308,7 +294,7 @@ class JsRun:
         return response
 
     def _begin(self, number: Any, kind: str, span: Any, args: Any, blob: bytes) -> None:
-        key = _key(number)
+        key = key_of(number)
         span = span if type(span) is int else 0
         if not isinstance(args, dict):
             args = {}
@@ -350,30 +336,13 @@ class JsRun:
 
     # --------------------------------------------------------------------------------------------- response body
 
-    async def _body(self) -> AsyncIterator[bytes]:
-        while True:
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                self._read_any = True
-                if not self.ended:
-                    self._awaiting_pull = False
-                    self._post(_PULL)
-                yield chunk
-            if self._body_error is not None:
-                raise self._body_error
-            if self._body_ended:
-                return
-            self._chunk_ready.clear()
-            await self._chunk_ready.wait()
+    def _pull(self) -> None:
+        if not self.ended:
+            self._post(_PULL)
 
     async def _close_body(self) -> None:
-        if not self._body_ended and self._body_error is None:
-            self.leave("responseStreamDisconnected" if self._read_any else "canceled")
-
-    def _break_body(self, error: WorkerError) -> None:
-        if self._body_open and not self._body_ended:
-            self._body_error = error
-            self._chunk_ready.set()
+        if self._body is not None and self._body.open:
+            self.leave("responseStreamDisconnected" if self._body.read_any else "canceled")
 
     # ---------------------------------------------------------------------------------------------------- ending
 
@@ -381,7 +350,7 @@ class JsRun:
         """Nothing that could wake the guest is outstanding, and it is not done."""
         self.reusable = False
         waits_for_answer = not self._answer.done() and self._left is None
-        if waits_for_answer or (self._body_open and not self._body_ended and self._left is None):
+        if waits_for_answer or (self._body is not None and not self._body.ended and self._left is None):
             self._fail("exception", WorkerError("Error", HUNG))
         else:  # only waitUntil() promises that never settle
             self._finish(b"" if self._left is not None else pack_exception("Error", HUNG, None))
@@ -425,18 +394,15 @@ class JsRun:
         if error is not None:
             error.outcome = self.outcome
             error.invocation_id, error.trace_id = self.recorder.invocation_id, self.recorder.trace_id
-            self._break_body(error)
+            if self._body is not None:
+                self._body.break_off(error)
             if not self._answer.done():
                 self._answer.set_exception(error)
                 self._answer.exception()  # seen: nobody is left to ask for it when the caller was cancelled
         elif not self._answer.done() and self._left is not None:
             self._answer.cancel()
-        self._body_ended = self._body_ended or self._body_error is None
-        self._chunk_ready.set()
-
-
-def _key(number: Any) -> Any:
-    return number if isinstance(number, int | float | str) else None
+        if self._body is not None:
+            self._body.end()
 
 
 def _error_of(message: list[Any], recorder: Recorder) -> WorkerError:

@@ -10,8 +10,9 @@ import msgspec
 
 from otelbridge.model.tolerant import read_json
 
-__all__ = ["BadMessage", "frame", "frames"]
+__all__ = ["BadMessage", "frame", "frames", "key_of", "response_headers"]
 
+MAX_HEADER_BYTES = 128 << 10  # of a response; clients and proxies stop reading far below
 MAX_JSON_BYTES = 1 << 20  # [[],[],[],...] takes 25 times its length in Python; what may be long is sent as bytes
 
 
@@ -53,3 +54,18 @@ def frames(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
         if not isinstance(message, list) or not message or not isinstance(message[0], str):
             raise BadMessage("it has no kind")
         yield message, data[middle : middle + blob]
+
+
+def key_of(number: Any) -> int | float | str | None:
+    """What a guest calls an operation by, or None for what can't be a name."""
+    return number if isinstance(number, int | float | str) else None
+
+
+def response_headers(status: Any, headers: Any) -> list[tuple[str, str]]:
+    """The headers of a guest's response as pairs of texts. ValueError or TypeError for what can't be sent."""
+    if type(status) is not int or not 200 <= status <= 599:
+        raise ValueError(f"the status {status!r} is not between 200 and 599")
+    pairs = [(str(k), str(v)) for k, v in headers]
+    if (size := sum(len(k) + len(v) + 4 for k, v in pairs)) > MAX_HEADER_BYTES:
+        raise ValueError(f"its headers have {size} bytes; the limit is {MAX_HEADER_BYTES}")
+    return pairs

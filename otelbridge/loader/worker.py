@@ -11,26 +11,25 @@ from typing import Any
 import msgspec
 
 from otelbridge.errors import WorkerError, WorkerLoadError
-from otelbridge.loader.instances import Instances, Lease
+from otelbridge.loader.call import Call, Watch
+from otelbridge.loader.instances import Instances
 from otelbridge.loader.javascript import JsRun
 from otelbridge.loader.messages import frame
 from otelbridge.loader.operations import Bindings, Operations
 from otelbridge.loader.outbound import Outbound
-from otelbridge.loader.recorder import Recorder, pack_exception
+from otelbridge.loader.recorder import Recorder
 from otelbridge.loader.values import decode, pack
 from otelbridge.loader.version import LoadFailed, Runtimes, Version
 from otelbridge.model.code import INHERIT, Limits, lower
 from otelbridge.model.http import Request, Response, header
 from otelbridge.model.ids import parse_traceparent
-from otelbridge.model.part import End, trace_item
 from otelbridge.model.redaction import redact_headers, redact_url
-from otelbridge.model.trace import Dropped, Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent, TraceItem
-from otelbridge.sandbox import Meter, Stop
+from otelbridge.model.trace import Event, FetchEvent, QueueEvent, RpcEvent, ScheduledEvent
+from otelbridge.sandbox import Meter
 from otelbridge.tail import TailStage
 
 __all__ = ["Entrypoint", "Host", "Watch", "Worker"]
 
-Watch = Callable[[Recorder, TraceItem | None], None]
 MAX_DEPTH = 16  # as Cloudflare's: of calls within calls, in one worker or through several
 TOO_DEEP = (
     "Subrequest depth limit exceeded. This request recursed through Workers too many times. This can happen e.g. if you have a Worker"
@@ -98,7 +97,7 @@ class Worker:
         entrypoint: str | None,
         traceparent: str | None,
         watch: Watch | None,
-    ) -> _Call:
+    ) -> Call:
         """Give an invocation its identity, and see who wants to know of it. `raw` makes the event unredacted, if it differs."""
         keep = watch is not None or version.tailed
         recorder = Recorder(
@@ -113,7 +112,7 @@ class Worker:
         )
         if watch is not None:
             watch(recorder, None)
-        return _Call(self, version, recorder, version.code.tails, watch)
+        return Call(version, recorder, instances=self.host.instances, tail=self.host.tail, watch=watch)
 
     def forget(self, version: Version) -> None:
         """Prepare anew for the next call: this version's load failed."""
@@ -169,8 +168,7 @@ class Entrypoint:
         """Run the scheduled() handler: {"outcome", "noRetry"}. `scheduled_time`: milliseconds since 1970, now by default."""
         at = int(time.time() * 1000 if scheduled_time is None else scheduled_time)
         event = ScheduledEvent(cron, at)
-        outcome, text = await self._trigger("scheduled", event, [cron, at], watch)
-        left = decode(text) if text else {}
+        outcome, left = await self._trigger("scheduled", event, [cron, at], watch)
         return {"outcome": outcome, "noRetry": left.get("noRetry") is True}
 
     async def queue(self, name: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -183,8 +181,7 @@ class Entrypoint:
             {"id": str(m.get("id", i)), "body": pack(m.get("body")), "timestamp": m.get("timestamp", now), "attempts": m.get("attempts", 1)}
             for i, m in enumerate(messages)
         ]
-        outcome, text = await self._trigger("queue", QueueEvent(name, len(listed)), [name, listed], None)
-        batch = (decode(text) if text else None) or {}
+        outcome, batch = await self._trigger("queue", QueueEvent(name, len(listed)), [name, listed], None)
         acked, retried = batch.get("acked") or {}, batch.get("retried") or {}
         return {
             "outcome": outcome,
@@ -194,15 +191,16 @@ class Entrypoint:
             "retryMessages": [{"msgId": k} | ({} if v is None else {"delaySeconds": v}) for k, v in retried.items()],
         }
 
-    async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, bytes | None]:
+    async def _trigger(self, kind: str, event: Event, detail: list[Any], watch: Watch | None) -> tuple[str, dict[Any, Any]]:
         """A handler without a caller: what it throws becomes an outcome. That, and what the handler left behind."""
         try:
-            outcome, left = await self._invoke(kind, event, None, detail, watch=watch)
-            return outcome, left
+            outcome, text = await self._invoke(kind, event, None, detail, watch=watch)
+            left = decode(text) if text else None
+            return outcome, left if isinstance(left, dict) else {}
         except WorkerLoadError:
             raise
         except WorkerError as e:
-            return e.outcome, None
+            return e.outcome, {}
 
     # -------------------------------------------------------------------------------------------- one invocation
 
@@ -312,140 +310,3 @@ class Entrypoint:
         except Exception as e:  # of the network, of the egress policy, of an embedding program's gateway
             raise WorkerError("Error", f"Network connection lost: {type(e).__name__}: {e}") from e
         return answer
-
-
-class _Call:
-    """The end of one invocation: its last part, its instance given back, its tails told."""
-
-    __slots__ = ("_tails", "_version", "_watch", "_worker", "lease", "queue_ns", "recorder")
-
-    def __init__(self, worker: Worker, version: Version, recorder: Recorder, tails: Sequence[Any], watch: Watch | None) -> None:
-        self.queue_ns = 0
-        self.lease: Lease | None = None
-        self._worker = worker
-        self._version = version
-        self.recorder = recorder
-        self._tails = tails
-        self._watch = watch
-
-    def ended(self, run: JsRun) -> None:
-        """A JavaScript guest is done, or was stopped."""
-        lease = self.lease
-        if lease is None:
-            return
-        self.lease = None
-        counters = lease.instance.counters()
-        end = End(
-            run.end_ns,
-            run.outcome,
-            run.meter.cpu_ns + lease.load_cpu_ns,
-            run.end_ns - self.recorder.start_ns,
-            run.status,
-            lease.cold,
-            lease.instance.heap_bytes,
-            counters.truncated,
-            Dropped(counters.dropped_logs, counters.dropped_exceptions, counters.dropped_bytes),
-            tuple(run.operations.subrequests),
-            run.response_bytes,
-            self.queue_ns,
-        )
-        lease.cold, lease.load_cpu_ns = None, 0
-        warm = self._version.code.isolation == "reuse"
-        reuse = run.reusable and not lease.instance.dead if warm else lease.instance.restore()
-        self._worker.host.instances.release(lease, reuse=reuse)
-        self._finish(run.last_entries, end)
-
-    def load_failed(self, e: LoadFailed) -> WorkerError:
-        """The invocation ends with its worker's failed load."""
-        now = time.time_ns()
-        self._finish(e.entries, End(now, e.error.outcome, e.cpu_ns, now - self.recorder.start_ns, None, e.cold))
-        return self._named(e.error)
-
-    def refused(self, e: WorkerError) -> WorkerError:
-        """There was no instance for it."""
-        now = time.time_ns()
-        entries = pack_exception(e.name, e.message, None)
-        self._finish(entries, End(now, e.outcome, 0, now - self.recorder.start_ns, queue_ns=self.queue_ns))
-        return self._named(e)
-
-    async def core(
-        self, lease: Lease, limits: Limits, detail: list[Any], blob: bytes, chunks: AsyncIterator[bytes] | None, kind: str
-    ) -> Response:
-        """Run a core module: one call, no host operations."""
-        instance, meter = lease.instance, Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
-        outcome = "ok"
-        ids = {"invocation_id": self.recorder.invocation_id, "trace_id": self.recorder.trace_id}
-        last = b""
-        error: WorkerError | None = None
-        response: Response | None = None
-
-        def abort() -> None:
-            meter.cpu_limit_ns = 1
-
-        lease.abort = abort
-        try:
-            if kind != "fetch":
-                raise Stop("exception", "TypeError", f"A core module has no {kind}() handler.", None)
-            async with asyncio.timeout((limits.wall_ms or 1) / 1000):
-                if chunks is not None:
-                    blob = b"".join([bytes(chunk) async for chunk in chunks])
-                status, headers, body = await instance.fetch(detail[0], detail[1], [(k, v) for k, v in detail[2]], blob, meter)
-            response = Response(body, status, headers)
-            response.invocation_id, response.trace_id = self.recorder.invocation_id, self.recorder.trace_id
-        except Stop as stop:
-            outcome, error = stop.outcome, WorkerError(stop.name, stop.message, stack=stop.stack, outcome=stop.outcome, **ids)
-        except TimeoutError:
-            outcome, error = "exceededWallTime", WorkerError("Error", "Worker exceeded wall time limit.", outcome="exceededWallTime", **ids)
-        except ValueError as e:
-            outcome, error = "exception", WorkerError("TypeError", f"The worker's response is not valid HTTP: {e}", **ids)
-        except asyncio.CancelledError:
-            self._end_core(lease, meter, "canceled", None, b"", 0)
-            raise
-        except Exception as e:  # a fault of ours, or of whoever feeds the request's body
-            outcome = "internalError"
-            error = WorkerError("Error", f"internal error: {type(e).__name__}: {e}", outcome=outcome, **ids)
-        if error is not None:
-            last = pack_exception(error.name, error.message, error.stack)
-        body_bytes = len(response.whole or b"") if response is not None else 0
-        self._end_core(lease, meter, outcome, response.status if response is not None else None, last, body_bytes)
-        if error is not None:
-            raise error
-        assert response is not None
-        return response
-
-    def _end_core(self, lease: Lease, meter: Meter, outcome: str, status: int | None, last: bytes, body_bytes: int) -> None:
-        instance = lease.instance
-        counters = instance.counters()
-        now = time.time_ns()
-        end = End(
-            now,
-            outcome,
-            meter.cpu_ns + lease.load_cpu_ns,
-            now - self.recorder.start_ns,
-            status,
-            lease.cold,
-            instance.memory_bytes,
-            counters.truncated,
-            Dropped(counters.dropped_logs, counters.dropped_exceptions, counters.dropped_bytes),
-            (),
-            body_bytes,
-            self.queue_ns,
-        )
-        entries = lease.load_entries + instance.read_ring() + last
-        lease.cold, lease.load_entries, lease.load_cpu_ns = None, b"", 0
-        reuse = outcome == "ok" and not instance.dead and instance.reusable and self._version.code.isolation == "reuse"
-        self._worker.host.instances.release(lease, reuse=reuse)
-        self._finish(entries, end)
-
-    def _finish(self, entries: bytes, end: End) -> None:
-        recorder = self.recorder
-        recorder.record(entries, end)
-        if recorder.keep:
-            item = trace_item(recorder.parts, recorder.raw_event)
-            self._worker.host.tail.deliver(self._tails, item)
-            if self._watch is not None:
-                self._watch(recorder, item)
-
-    def _named(self, error: WorkerError) -> WorkerError:
-        error.invocation_id, error.trace_id = self.recorder.invocation_id, self.recorder.trace_id
-        return error

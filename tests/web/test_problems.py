@@ -40,7 +40,7 @@ def check_problem(status: int, headers: Any, body: Any) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def shaky(running: Any) -> Any:
     """A service with a worker that fails in many ways."""
-    await running.put("shaky", SHAKY, limits={"cpuMs": 50, "wallMs": 300})
+    await running.put("shaky", SHAKY, limits={"cpuMs": 50, "wallMs": 2_000})
     return running
 
 
