@@ -42,6 +42,7 @@ def rows(page: Page) -> list[str]:
 def test_query_narrows_the_list_and_stands_in_the_address(open_page: Callable[..., Page], shop: Site) -> None:
     """Enter applies the query; the address has it, and opened elsewhere shows the same rows."""
     page = open_page("/logs")
+    page.locator(".row").first.wait_for()
     page.keyboard.press("/")
     page.keyboard.type("worker:shop about")
     page.keyboard.press("Enter")
@@ -94,7 +95,7 @@ def test_opened_row_is_found_again_by_its_address(open_page: Callable[..., Page]
 def test_keyboard_moves_opens_and_closes(open_page: Callable[..., Page], shop: Site) -> None:
     """j and k and the arrows move, Enter opens, Escape closes, ? lists the keys, g l goes to the logs."""
     page = open_page("/health")
-    page.locator("main").click()
+    page.locator(".findings").click()
     page.keyboard.press("g")
     page.keyboard.press("l")
     page.wait_for_url("**/logs")

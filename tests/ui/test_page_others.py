@@ -79,6 +79,7 @@ def test_invocations_of_one_trace_stand_together(open_page: Callable[..., Page],
 def test_workers_are_listed_with_their_rates(open_page: Callable[..., Page], tea: Site) -> None:
     """Invocations, errors, p95, last use and a line of bars stand at each worker; the filter finds one."""
     page = open_page("/workers")
+    page.locator("tbody tr").first.wait_for()
     page.keyboard.press("/")
     page.keyboard.type("TEA")
     row = page.locator("tbody tr")
