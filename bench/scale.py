@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -71,5 +72,6 @@ def _traffic(table: Table, server: Server, count: int, traffic: str, seconds: fl
 
 def _cold_starts(server: Server) -> float:
     """Loads so far, as the server's own metrics count them."""
+    time.sleep(2)  # they follow the spool
     text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
     return sum(float(value) for value in re.findall(r"^faas_coldstarts\S*? (\S+)$", text, re.MULTILINE))

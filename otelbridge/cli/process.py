@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from otelbridge.cli.interpreter import set_for_serving
 from otelbridge.errors import BridgeError
 from otelbridge.processes.channel import Channel, Failed, Loaded, Ready, Start, Stop, Table
 from otelbridge.settings import Settings
@@ -33,6 +34,7 @@ _COULD_NOT_START: Final = 3
 
 def main() -> None:
     """Run one process."""
+    set_for_serving()
     role, *numbers = sys.argv[1:]
     channel_fd, listen_fd, vitals_fd, _lock = map(int, numbers)
     # Who stops a whole unit or container signals every process of it, but loaders must end before the hub.

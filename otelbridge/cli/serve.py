@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from otelbridge.cli.interpreter import set_for_serving
 from otelbridge.cli.output import fail, say, style
 from otelbridge.errors import BridgeError, SettingsError
 
@@ -52,6 +53,7 @@ def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> N
         check_exposure(settings, insecure=insecure)
         return settings
 
+    set_for_serving()
     settings = read()
     _log_to_stderr()
     _wait_for_orphans(settings)
