@@ -17,7 +17,7 @@ __all__ = ["Instances", "Lease", "Owner"]
 
 QUEUE_FULL = "The worker is overloaded: no instance became free."
 STOP_SECONDS = 1.0
-SMALL_BYTES = 16 << 20  # an instance's own image: shared between instances, so that an idle one costs next to nothing
+SMALL_BYTES = 8 << 20  # an instance before its first request: its image is shared, so that an idle one costs next to nothing
 
 
 class Owner(Protocol):
