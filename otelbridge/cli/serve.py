@@ -174,17 +174,32 @@ def _signals(read: Callable[[], Settings]) -> asyncio.Future[str]:
 
 
 def _greet(url: str, exports: list[str], *, samples: bool) -> None:
+    program = _program()
+    worker, failing = ("hello", "shaky") if samples else ("mine", "mine")
     say(f"otelbridge listens on {style(url, 'green', sys.stderr, bold=True)}  (Ctrl-C stops it)")
-    worker = "hello" if samples else "mine"
+    say(f"  pages            {url}/ in a browser")
     if not samples:
-        say(f"  load a worker    otelbridge workers put {worker} FILE.js --url {url}")
+        say(f"  load a worker    {program} workers put {worker} FILE.js --url {url}")
     say(f"  call it          curl {url}/w/{worker}/world")
     if samples:
-        say(f"  see one fail     curl {url}/w/shaky/throw")
-    say(f"  its logs, live   otelbridge tail {worker} --url {url}")
-    say(f"  search           otelbridge logs 'worker:{worker} level:error' --url {url}")
+        say(f"  see one fail     curl {url}/w/{failing}/throw")
+    say(f"  its logs, live   {program} tail {worker} --url {url}")
+    say(f"  search           {program} logs 'worker:{failing} level:error' --url {url}")
     off = "off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318"
     say(f"  export           {', '.join(exports) or off}")
+
+
+def _program() -> str:
+    """How to call this program from where it was started: by name when the shell would find it."""
+    import os
+    import shutil
+
+    called = Path(sys.argv[0])
+    found = shutil.which(called.name)
+    if called.name == "otelbridge" and (found is None or not os.path.samefile(found, called)) and called.exists():
+        relative = os.path.relpath(called)
+        return relative if not relative.startswith("..") else str(called)
+    return "otelbridge"
 
 
 def _wait_for_orphans(settings: Settings) -> None:
