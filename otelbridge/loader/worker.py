@@ -256,8 +256,6 @@ class Entrypoint:
             raise call.refused(WorkerError("Error", f"internal error: {type(e).__name__}: {e}", outcome="internalError")) from e
         limits = version.limits if self._limits is None else lower(version.limits, self._limits)
         if version.is_core:
-            if stream is not None:
-                blob = b"".join([chunk async for chunk in stream])
             return await call.core(lease, limits, detail, blob, chunks, kind)
         call.lease = lease
         meter = Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from otelbridge import Limits, Request, Response, TailWorker, TraceItem, WorkerCode, WorkerCodeError, WorkerError, WorkerLoadError
 from otelbridge.loader.loader import Loader
+from otelbridge.sandbox import wasm
+from tests.sandbox.guests import worker as guest
 
 COUNTER = "let n = 0; export default { fetch() { return new Response(String(++n)) } }"
 WAITS = """export default { async fetch(request) {
@@ -240,3 +242,24 @@ async def test_a_wrong_worker_id_is_refused(bridged: Any, worker_id: str) -> Non
     bridge = await bridged()
     with pytest.raises(WorkerCodeError, match=r"[Ww]orker id"):
         bridge.loader.get(worker_id, lambda: code(COUNTER))
+
+
+async def test_a_core_module_gets_a_streamed_body(bridged: Any) -> None:
+    """A body that comes in pieces reaches a core module whole; one that breaks ends the call and gives its instance back."""
+    bridge = await bridged(sandbox__max_instances=1)
+    source = wasm.wat(guest("(if (i32.lt_u (local.get $n) (i32.const 5000)) (then (unreachable)))"))
+    entrypoint = bridge.loader.load(WorkerCode(main_module="a.wasm", modules={"a.wasm": source})).get_entrypoint()
+
+    async def pieces(*, breaks: bool) -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x" * 1000
+        if breaks:
+            raise OSError("the client left")
+
+    for breaks in (False, True, False):
+        request = Request("POST", "http://w/", body=pieces(breaks=breaks))
+        if breaks:
+            with pytest.raises(WorkerError, match="the client left"):
+                await entrypoint.fetch(request)
+        else:
+            assert await (await entrypoint.fetch(request)).text() == "ok"
