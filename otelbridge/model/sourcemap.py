@@ -23,7 +23,7 @@ _INLINE = re.compile(
     rb"^[ \t]*//[#@] sourceMappingURL=data:application/json[^,\s]{0,100}?(;base64)?,([A-Za-z0-9+/=_-]+)[ \t\r\n]*\Z", re.MULTILINE
 )
 _FRAME = re.compile(
-    r"(?P<before>^[ ]*at (?:.* \()?)(?P<module>[^\s():][^():]*):(?P<line>[0-9]{1,9}):(?P<column>[0-9]{1,9})(?P<after>\)?)$", re.MULTILINE
+    r"(?P<before>^[ ]*at (?:.* \()?)(?P<module>[^\s():][^():\n]*):(?P<line>[0-9]{1,9}):(?P<column>[0-9]{1,9})(?P<after>\)?)$", re.MULTILINE
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f()]")
 _DIGITS = [-1] * 256
@@ -44,13 +44,14 @@ class _File(msgspec.Struct):
 class SourceMap:
     """One decoded map. Segments lie in columns, sorted; `lines` holds where each generated line's segments begin."""
 
-    __slots__ = ("_columns", "_lines", "_source_columns", "_source_lines", "_sources", "_which", "size")
+    __slots__ = ("_columns", "_lines", "_root", "_source_columns", "_source_lines", "_sources", "_which", "size")
 
     def __init__(self, file: _File) -> None:
-        root = file.source_root or ""
-        if root and not root.endswith("/"):
-            root += "/"
-        self._sources = [_CONTROL.sub("", root + (name or "unknown"))[:_MAX_NAME] for name in file.sources]
+        # Put before a name when that is asked for: a map of 64 MB can have a long root and millions of sources.
+        self._root = (file.source_root or "")[:_MAX_NAME]
+        if self._root and not self._root.endswith("/"):
+            self._root += "/"
+        self._sources = file.sources
         self._lines = array("I", [0])
         self._columns, self._which = array("I"), array("i")
         self._source_lines, self._source_columns = array("i"), array("i")
@@ -109,7 +110,8 @@ class SourceMap:
         at = bisect_right(self._columns, column - 1, start, end) - 1
         if at < start or self._which[at] < 0:
             return None
-        return self._sources[self._which[at]], self._source_lines[at] + 1, self._source_columns[at] + 1
+        name = (self._sources[self._which[at]] or "unknown")[:_MAX_NAME]
+        return _CONTROL.sub("", self._root + name)[:_MAX_NAME], self._source_lines[at] + 1, self._source_columns[at] + 1
 
 
 def read_map(data: bytes, limit: int = MAX_MAPPINGS) -> SourceMap:

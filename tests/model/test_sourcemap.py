@@ -143,3 +143,17 @@ def test_names_of_sources_are_text_for_a_stack() -> None:
     """A source's name can't break a line, nor close the parenthesis around its place."""
     made = maps({"a.js": inline({**MAP, "sources": ["x)\n    at forged (y.ts", None], "sourceRoot": "r"})})
     assert made.apply("    at r (a.js:1:43)") == "    at r (r/x    at forged y.ts:5:11)"
+
+
+def test_a_name_costs_what_is_shown_of_it() -> None:
+    """A long root is cut, and before the sources it stands only where one is asked for: a map can name millions of them."""
+    made = read_map(json.dumps({**MAP, "sourceRoot": "r" * 1_000_000, "sources": ["a.ts", "b.ts", *[None] * 100_000]}).encode())
+    found = made.locate(1, BUNDLE.index("new RangeError") + 1)
+    assert found is not None
+    assert found[0] == "r" * 512
+
+
+def test_a_frame_is_one_line() -> None:
+    """The name of a module ends with its line, so that a stack of many lines is read once and not once for each of them."""
+    assert maps({"a\nat b.js": inline(MAP)}).apply("at a\nat b.js:1:43") == "at a\nat b.js:1:43"
+    assert maps({"b.js": inline(MAP)}).apply("at a\nat b.js:1:43") == "at a\nat helper.ts:5:11"
