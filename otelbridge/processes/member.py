@@ -70,18 +70,25 @@ class Member:
         return self._process is not None and self._process.returncode is None
 
     async def spawn(self, command: Sequence[str], fds: Sequence[int]) -> None:
-        """Start the program. `fds`: what it inherits; it gets their numbers, and that of its channel, as arguments.
+        """Start the program. `fds`: what it inherits; it gets their numbers, and that of its channel, as arguments. StartError
+        when the system has no room for it.
 
         A process group of its own keeps the terminal's Ctrl-C from it: its supervisor says when to end.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            passed = [theirs.fileno(), *fds]
-            arguments = [*command, self.role, *map(str, passed)]
-            self._process = await asyncio.create_subprocess_exec(
-                *arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=passed, process_group=0
-            )
-        self._channel = await Channel.over(ours)
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs, contextlib.ExitStack() as unused:
+                unused.callback(ours.close)
+                passed = [theirs.fileno(), *fds]
+                arguments = [*command, self.role, *map(str, passed)]
+                self._process = await asyncio.create_subprocess_exec(
+                    *arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=passed, process_group=0
+                )
+                self._channel = await Channel.over(ours)
+                unused.pop_all()
+        except OSError as e:  # no memory, no process, no file: whoever restarts it tries again later
+            self.last_end = f"could not be started: {e.strerror or e}"
+            raise StartError(f"{self.name} {self.last_end}") from e
 
     async def loaded(self) -> None:
         """Wait until it has loaded its program. StartError when it ends instead."""

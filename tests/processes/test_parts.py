@@ -16,6 +16,7 @@ from otelbridge.claim import claim
 from otelbridge.errors import ClaimError
 from otelbridge.processes.cores import cores
 from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
+from otelbridge.processes.member import Member, StartError
 from otelbridge.processes.supervisor import loader_count
 from otelbridge.processes.vitals import Vitals
 from otelbridge.settings import Settings
@@ -82,6 +83,16 @@ def test_the_hub_socket_is_private_and_may_lie_deep(tmp_path: Path) -> None:
         with bind_hub_socket(deep), socket.socket(socket.AF_UNIX) as client:
             client.connect(hub_socket_path(deep))
             assert (deep / "hub.sock").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_process_that_the_system_has_no_room_for(tmp_path: Path) -> None:
+    """A program that can't be started is a StartError, like one that ends at once, so that whoever restarts it tries again."""
+    member = Member("loader", 1)
+    with pytest.raises(StartError, match="loader-1 could not be started: "):
+        await member.spawn([str(tmp_path / "missing")], [])
+    assert not member.lives
+    assert member.last_end.startswith("could not be started")
+    member.kill()
 
 
 def test_numbers_are_seen_by_all(tmp_path: Path) -> None:
