@@ -1,7 +1,8 @@
 """Tells who reads spools that other processes write when there is something new, with inotify.
 
 The kernel's notice costs the writer some 0.2 us of 3 per append, and an idle service nothing at all. The watch follows the
-directory of all spools, so that one which a new process begins is noticed too. Without inotify readers have to poll.
+directory of all spools, so that one which a new process begins is noticed too. Without inotify readers have to poll, and
+new spools are looked for once a second.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _log = logging.getLogger("otelbridge.spool")
 _MODIFY, _MOVED_TO, _CREATE, _OVERFLOW, _ONLY_DIR = 0x2, 0x80, 0x100, 0x4000, 0x1000000
 _EVENT: Final = struct.Struct("iIII")
 _READ_BYTES = 64 << 10
+_LOOK_SECONDS = 1.0  # without inotify
 # After an event the next ones wait this long in the kernel, which merges them: a round of all consumers costs the hub about
 # as much for one record as for dozens. At 300 requests/s the hub took 0.8 to 1.3 ms of CPU time for each with 2 ms here, and
 # takes 0.6 to 0.8 ms; a record comes to the live tail later by that at most.
@@ -40,7 +42,7 @@ def list_spools(root: Path) -> dict[str, Path]:
 class SpoolWatch:
     """Calls `on_append` when a spool below `root` may have grown, and `on_new` with the name of one that was not there.
 
-    start() says whether that works here; both calls are made on the running loop.
+    start() says whether the former works here; both calls are made on the running loop.
     """
 
     def __init__(self, root: Path, *, on_append: Callable[[], None], on_new: Callable[[str], None]) -> None:
@@ -66,6 +68,8 @@ class SpoolWatch:
         except (OSError, AttributeError) as e:  # not Linux, or a limit of the system
             _log.warning("spools can't be watched (%s): looking into them again and again instead", e)
             self.close()
+            self.known.update(list_spools(self._root))
+            self._resume = self._loop.call_later(_LOOK_SECONDS, self._look_again)
             return False
         self._loop.add_reader(self._fd, self._ready)
         return True
@@ -104,12 +108,17 @@ class SpoolWatch:
                 self._look()
         self._on_append()
 
+    def _look_again(self) -> None:
+        self._resume = self._loop.call_later(_LOOK_SECONDS, self._look_again)
+        self._look()
+
     def _look(self) -> None:
         """Find the spools that are new."""
         for name, path in list_spools(self._root).items():
             if name in self.known:
                 continue
             self.known.add(name)
-            with contextlib.suppress(OSError):  # readers that poll, if rarely, come to it too
-                self._watch(path, _MODIFY | _CREATE | _ONLY_DIR)
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):  # readers that poll, if rarely, come to it too
+                    self._watch(path, _MODIFY | _CREATE | _ONLY_DIR)
             self._on_new(name)

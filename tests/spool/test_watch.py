@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from otelbridge.spool import SpoolWatch, SpoolWriter, list_spools
 
@@ -77,6 +81,29 @@ async def test_a_busy_writer_is_told_of_now_and_then(tmp_path: Path) -> None:
         await asyncio.sleep(0.02)
         assert watcher.appends == seen
         watcher.watch.close()
+
+
+async def test_without_inotify_new_spools_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system lets nobody watch, a spool that begins later is told of all the same, once; appends are left to polling."""
+
+    class Exhausted:
+        @staticmethod
+        def inotify_init1(_: int) -> int:
+            ctypes.set_errno(errno.EMFILE)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Exhausted)
+    monkeypatch.setattr("otelbridge.spool.watch._LOOK_SECONDS", 0.01)
+    (tmp_path / "old").mkdir()
+    new: asyncio.Queue[str] = asyncio.Queue()
+    watch = SpoolWatch(tmp_path, on_append=lambda: None, on_new=new.put_nowait)
+    assert not watch.start()
+    assert watch.known == {"old"}
+    for name in ("loader-2", "loader-3"):
+        (tmp_path / name).mkdir()
+        assert await new.get() == name
+    watch.close()
+    assert new.empty()
 
 
 def test_spools_are_listed_by_name(tmp_path: Path) -> None:
