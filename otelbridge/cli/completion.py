@@ -36,6 +36,7 @@ _VALUES = {
     "until": _TIMES,
 }
 _TERM = re.compile(r"([-(]*)([^:=<>!]*)(:|!?=|[<>]=?)?(.*)", re.DOTALL)
+_PLAIN = re.compile(r"[\w.:=@%+,/-]*")  # what neither a shell nor the query language reads as more than itself
 _HOW = {
     "bash": 'Put into ~/.bashrc:  eval "$(otelbridge completion bash)"',
     "zsh": 'Put into ~/.zshrc:  eval "$(otelbridge completion zsh)"',
@@ -152,10 +153,8 @@ def complete_calculation(context: click.Context, parameter: click.Parameter, inc
 
 
 def _items(values: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    # What a shell or the query language would cut in pieces is left for the user to quote.
-    return [
-        CompletionItem(one) for one in values if one.startswith(incomplete) and not re.search(r"[\s\"'\\$`*?()]", one[len(incomplete) :])
-    ]
+    # Names and values are what guests logged, and a shell puts them on the command line as they are: `;reboot` must not get there.
+    return [CompletionItem(one) for one in values if one.startswith(incomplete) and _PLAIN.fullmatch(one, len(incomplete))]
 
 
 def _worker_ids(context: click.Context) -> list[str]:

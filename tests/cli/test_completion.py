@@ -60,6 +60,16 @@ def test_ids_names_and_values(peer: Callable[..., Peer], line: str, found: list[
     assert complete(line, peer(KNOWN).url) == found
 
 
+@pytest.mark.parametrize(
+    "text", ["be;reboot", "be&reboot", "be|reboot", "be>file", "be<file", "be\x1b]0;title\x07", "be!1", "be{a,b}", "be$(reboot)"]
+)
+def test_what_a_shell_would_act_on_is_not_offered(peer: Callable[..., Peer], text: str) -> None:
+    """A name or value that a guest logged does not become a command, a file or an escape sequence of the user's shell."""
+    known = {"workers": [], "keys": [{"key": text, "structured": True}], "values": [{"value": text}, {"value": "be/st-1.0"}]}
+    assert complete("otelbridge logs be", peer(known).url) == []
+    assert complete("otelbridge logs user:be", peer(known).url) == ["user:be/st-1.0"]
+
+
 def test_without_a_service_it_is_silent() -> None:
     """What can only be asked for is left out; what is known anyway stays."""
     url = "http://127.0.0.1:9"
