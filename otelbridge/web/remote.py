@@ -25,8 +25,9 @@ __all__ = ["Remote"]
 # A hub that has crashed is back in a second or two. Health checks are told at once.
 _PATIENCE_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.05
-# Longer than the hub takes for its slowest answer; a live tail sends a ping every 15 s.
+# Longer than the hub takes for its slowest answer; a live tail sends a ping every 15 s, resending dead letters may take 600 s.
 _SILENCE_SECONDS: Final = 60.0
+_WORK_SECONDS: Final = 660.0
 _MAX_REQUESTS: Final = 10_000  # live tails among them
 _WHOLE_BYTES: Final = 64 << 10
 _EVENTS: Final = "text/event-stream"
@@ -49,7 +50,7 @@ class Remote:
     async def __aenter__(self) -> Remote:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(self._path, limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
@@ -106,19 +107,20 @@ class Remote:
         if request.protocol.peername:
             headers.append((CLIENT_HEADER, request.protocol.peername[0]))
         url = URL(f"http://hub{target}", encoded=True)
+        silence = _WORK_SECONDS if request.method == "POST" else _SILENCE_SECONDS
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=silence)
         patience = _PATIENCE_SECONDS if target.startswith("/v1/") else 0.0
         while True:
             try:
-                return await self._session.request(
-                    request.method, url, headers=headers, data=None if body is None else body.chunks(), allow_redirects=False
-                )
+                data = None if body is None else body.chunks()
+                return await self._session.request(request.method, url, headers=headers, data=data, allow_redirects=False, timeout=timeout)
             except aiohttp.ClientConnectorError as e:
                 if patience <= 0 or self._stopping:
                     raise _unavailable("The hub is not running; it is started anew.") from e
                 patience -= _POLL_SECONDS
                 await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError as e:
-                raise _unavailable(f"The hub has not answered for {_SILENCE_SECONDS:g} s.") from e
+                raise _unavailable(f"The hub has not answered for {silence:g} s.") from e
             except aiohttp.ClientError as e:
                 if body is not None and body.failure is not None:
                     raise body.failure from e

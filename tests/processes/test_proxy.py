@@ -10,6 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import pytest
+from aiohttp import web
+
+from otelbridge.web import remote
+from otelbridge.web.problem import Problem
+from otelbridge.web.remote import Remote
+from otelbridge.web.reply import Reply, json_reply
+
 
 async def events(answer: Any) -> AsyncIterator[dict[str, Any]]:
     """The records of a stream of server-sent events."""
@@ -80,3 +89,40 @@ async def test_a_long_data_directory_is_no_hindrance(serve: Callable[..., Any], 
     running = await serve("--data-dir", str(tmp_path / ("long" * 40) / "data"))
     assert (await running.ask("GET", "/healthz"))[1] == {"status": "ok"}
     assert await running.stop() == 0
+
+
+async def test_work_may_take_longer_than_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that is silent for too long is given up, but not while it works: resending dead letters may take ten minutes."""
+    monkeypatch.setattr(remote, "_SILENCE_SECONDS", 0.05)
+
+    async def hub(request: web.BaseRequest) -> Any:
+        if request.method == "GET":
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.2)
+        return _rendered(json_reply({}), request)
+
+    async def loader(request: web.BaseRequest) -> Any:
+        try:
+            return _rendered(await proxy.forward(request, request.raw_path, 0), request)
+        except Problem as e:
+            return _rendered(e.reply(), request)
+
+    path = str(tmp_path / "hub.sock")
+    behind, front = web.Server(hub, handler_cancellation=True), web.Server(loader)
+    async with Remote(path) as proxy, aiohttp.ClientSession() as session:
+        loop = asyncio.get_running_loop()
+        servers = [await loop.create_unix_server(behind, path), await loop.create_server(front, "127.0.0.1", 0)]
+        url = f"http://127.0.0.1:{servers[1].sockets[0].getsockname()[1]}/v1/exports/resend"
+        async with session.get(url) as answer:
+            assert (answer.status, (await answer.json())["detail"]) == (503, "The hub has not answered for 0.05 s.")
+        async with session.post(url) as answer:
+            assert answer.status == 200
+        for server in servers:
+            server.close()
+    for one in (front, behind):
+        await one.shutdown()
+
+
+def _rendered(reply: Reply, request: web.BaseRequest) -> Reply:
+    reply.render(request)
+    return reply
