@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from otelbridge.logs.batch import Batch, Cursor
+from otelbridge.logs.room import lacks_space
 from otelbridge.logs.store import Store
 from otelbridge.logs.wake import Wake
 from otelbridge.spool import Position, SpoolReader
@@ -27,13 +28,26 @@ _MAX_BACKOFF = 10.0
 class Indexer:
     """Runs while in use: `async with Indexer(store, {"main": SpoolReader(…)}) as indexer: writer.subscribe(indexer.wake)`.
 
-    The readers belong to it. One that was added later is read from then on.
+    The readers belong to it. One that was added later is read from then on. What the store can't take waits in the spool, but
+    not for ever: a batch is left out when the disk is full and the store has nothing to remove, or `hold_bytes` wait already.
     """
 
-    def __init__(self, store: Store, spools: Mapping[str, SpoolReader], *, poll_seconds: float = 0.1) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spools: Mapping[str, SpoolReader],
+        *,
+        poll_seconds: float = 0.1,
+        hold_bytes: int = 512 << 20,
+        patience_seconds: float = 5.0,
+    ) -> None:
         self._store = store
         self._spools = dict(spools)
         self._poll_seconds = poll_seconds
+        self._hold_bytes = hold_bytes
+        self._patience_seconds = patience_seconds  # with a full disk: others may make room
+        self._failing: dict[str, float] = {}  # since when, by spool
+        self._skipping: set[str] = set()  # spools whose last batch was left out
         self._wakes: dict[str, Wake] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._caught_up: dict[str, asyncio.Event] = {}
@@ -109,13 +123,14 @@ class Indexer:
                     writing = None
                 if batch is not None:
                     after = batch.cursor
-                    writing = asyncio.create_task(self._add(batch))
-                    continue
-                if fresh:
+                    writing = asyncio.create_task(self._add(name, batch))
+                elif fresh:
                     self._caught_up[name].set()
-                if time.monotonic() - committed > 1.0:
+                if time.monotonic() - committed > 1.0 or name in self._skipping:
                     committed = time.monotonic()
                     await asyncio.to_thread(self._commit, name, reader)
+                if batch is not None:
+                    continue
                 await self._wakes[name].wait(self._poll_seconds)
         finally:
             if writing is not None:
@@ -130,20 +145,34 @@ class Indexer:
                 _log.warning("the spool %s can't be read, will try again: %s", name, e)
                 await asyncio.sleep(1.0)
 
-    async def _add(self, batch: Batch) -> None:
-        """Until it works: the spool holds what comes meanwhile, and counts what it can't hold."""
+    async def _add(self, name: str, batch: Batch) -> None:
+        """Until it works, or the batch has to be left out."""
         delay = 0.1
         while True:
             try:
                 await self._store.add(batch)
             except (sqlite3.Error, OSError) as e:
                 self.failures += 1
+                if await self._store.make_room(e):
+                    continue
+                if await asyncio.to_thread(self._must_let_go, name, e):
+                    await self._store.skip(batch, str(e), first=name not in self._skipping)
+                    self._skipping.add(name)
+                    return
                 _log.warning("the log store can't be written, will try again in %.1f s: %s", delay, e)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _MAX_BACKOFF)
             else:
+                self._failing.pop(name, None)
+                self._skipping.discard(name)
                 self.stored_records += batch.records
                 return
+
+    def _must_let_go(self, name: str, error: Exception) -> bool:
+        since = self._failing.setdefault(name, time.monotonic())
+        if lacks_space(error, self._store.directory):
+            return time.monotonic() - since >= self._patience_seconds
+        return self._spools[name].backlog().bytes > self._hold_bytes
 
     def _commit_all(self) -> None:
         for name, reader in self._spools.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from otelbridge.logs.reader import Budget, Reader, connect
 from otelbridge.logs.schema import END, FORMAT, MOVE_TOTAL, SCHEMA, SUMMARIES
 
-__all__ = ["Segment", "list_segments"]
+__all__ = ["Segment", "list_segments", "segment_files"]
 
 _IDLE_READERS = 2
 
@@ -21,6 +22,11 @@ _IDLE_READERS = 2
 def list_segments(directory: Path) -> list[int]:
     """The numbers of the segments that exist, oldest first."""
     return sorted(int(path.stem) for path in directory.glob("????????.db") if path.stem.isdigit())
+
+
+def segment_files(directory: Path, number: int) -> list[Path]:
+    """The files that a segment may have: the database, its write-ahead log and the index of that."""
+    return [directory / f"{number:08d}.db{suffix}" for suffix in ("", "-wal", "-shm")]
 
 
 class Segment:
@@ -41,7 +47,11 @@ class Segment:
         self._idle: list[Reader] = []
         self._gone = False
         self._writer: sqlite3.Connection | None = None
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self.rest()
+            raise
 
     def _open(self) -> None:
         connection = self.writer()
@@ -66,13 +76,17 @@ class Segment:
         """The connection that writes; for the writer's thread."""
         if self._writer is None:
             connection = connect(self.path, readonly=False)
-            connection.execute("PRAGMA page_size = 8192")
-            connection.execute("PRAGMA journal_mode = WAL")
-            # A killed process loses nothing with this. After a power cut the last transactions may be gone, as a whole;
-            # the spool still has them, because its cursor moves on after a checkpoint only.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("PRAGMA cache_size = -65536")
+            try:
+                connection.execute("PRAGMA page_size = 8192")
+                connection.execute("PRAGMA journal_mode = WAL")
+                # A killed process loses nothing with this. After a power cut the last transactions may be gone, as a whole;
+                # the spool still has them, because its cursor moves on after a checkpoint only.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                connection.execute("PRAGMA cache_size = -65536")
+            except BaseException:  # a full disk has no space for the files beside it
+                connection.close()
+                raise
             self._writer = connection
         return self._writer
 
@@ -87,6 +101,17 @@ class Segment:
         if rest:
             self.rest()
         return not busy and bool(logged == moved)
+
+    def sync(self) -> bool:
+        """Make the write-ahead log durable where it is."""
+        with contextlib.suppress(FileNotFoundError):
+            # Closing another descriptor of a file drops the process's locks on it; SQLite has none on this one.
+            fd = os.open(segment_files(self.path.parent, self.number)[1], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+        return True
 
     def end_invocation(self, key: bytes | str, end: tuple[Any, ...]) -> bool:
         """Write how an invocation ended that has lines here; whether it began here. A second time changes nothing."""
@@ -109,9 +134,9 @@ class Segment:
         connection = self.writer()
         if not self.summed:
             connection.execute("BEGIN IMMEDIATE")
-            for statement in SUMMARIES:
-                connection.execute(statement)
-            connection.execute("COMMIT")
+            with connection:
+                for statement in SUMMARIES:
+                    connection.execute(statement)
             self.summed = True
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.rest()
@@ -163,4 +188,4 @@ class Segment:
             self._idle.clear()
 
     def _files(self) -> list[Path]:
-        return [self.path, self.path.with_name(f"{self.path.name}-wal"), self.path.with_name(f"{self.path.name}-shm")]
+        return segment_files(self.path.parent, self.number)

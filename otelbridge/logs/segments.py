@@ -8,12 +8,14 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from otelbridge.errors import StoreError
 from otelbridge.logs.batch import Batch, Cursor
-from otelbridge.logs.segment import Segment, list_segments
+from otelbridge.logs.room import lacks_space
+from otelbridge.logs.segment import Segment, list_segments, segment_files
 from otelbridge.logs.writer import Writer
 
 __all__ = ["Segments"]
@@ -22,12 +24,25 @@ _log = logging.getLogger("otelbridge.logs")
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _CHECKPOINT_BATCHES = 64
+# The segment that is being filled is given up for space only when that gives back more than a new one takes at once.
+_WORTH_BYTES = 1 << 20
 
 
 class Segments:
-    """See the module's text. `all` may be read by any thread; it is replaced, never changed."""
+    """See the module's text. `all` may be read by any thread; it is replaced, never changed.
 
-    def __init__(self, *, directory: Path, segment_records: int, retention_seconds: float, max_bytes: int) -> None:
+    `removed_for_space`: is told of files that went because the disk was full: their bytes and records, None when unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        segment_records: int,
+        retention_seconds: float,
+        max_bytes: int,
+        removed_for_space: Callable[[int, int | None], None] = lambda _bytes, _records: None,
+    ) -> None:
         self.directory = directory
         self.all: tuple[Segment, ...] = ()
         self.cursors: dict[str, Cursor] = {}  # of what is stored
@@ -35,10 +50,14 @@ class Segments:
         self.rejected = 0  # items that could not be stored
         self.damaged = 0  # files set aside
         self.removed = 0  # records gone by age or size
+        self.yielded = 0  # files of them that went because the disk was full
+        self.skipped = 0  # records that were given up because they could not be written
+        self._removed_for_space = removed_for_space
         self._segment_records = segment_records
         self._retention_seconds = retention_seconds
         self._max_bytes = max_bytes
         self._since_checkpoint = 0
+        self._last = 0  # number of the newest segment there has been
         self._lock_fd = -1
         self._writer: Writer | None = None
 
@@ -52,7 +71,25 @@ class Segments:
             raise StoreError(f"The log store in {self.directory} is in use by another process.") from e
         except OSError as e:
             raise StoreError(f"The log store in {self.directory} can't be opened: {e}.") from e
-        self.all = tuple(found for number in list_segments(self.directory) if (found := self._segment(number)) is not None)
+        while True:
+            try:
+                self._open_all()
+            except (sqlite3.Error, OSError) as e:
+                # A full disk must not keep the service from starting: without a segment to write to, add() tries again.
+                if not lacks_space(e, self.directory):
+                    raise StoreError(f"The log store in {self.directory} can't be opened: {e}.") from e
+                if not self.make_room(e):
+                    _log.warning("there is no space for the log store in %s: %s", self.directory, e)
+                    return
+            else:
+                return
+
+    def _open_all(self) -> None:
+        known = {segment.number: segment for segment in self.all}
+        for number in list_segments(self.directory):
+            if number not in known and (found := self._segment(number)) is not None:
+                known[number] = found
+                self.all = tuple(known[one] for one in sorted(known))
         for segment in self.all[:-1]:
             if not segment.summed:
                 segment.finish()  # the process died before it came to that
@@ -77,6 +114,8 @@ class Segments:
 
     def add(self, batch: Batch) -> None:
         """Store a batch. Errors of sqlite3 go through, nothing of the batch is stored then: try again later."""
+        if self._writer is None:
+            self._open_all()
         assert self._writer is not None
         try:
             rejected = self._writer.add(batch)
@@ -89,23 +128,83 @@ class Segments:
         if batch.cursor is not None:
             self.cursors[batch.spool] = batch.cursor
         self._since_checkpoint += 1
+        try:
+            self._tidy()
+        except (sqlite3.Error, OSError) as e:  # the batch is stored: whoever calls must not add it again
+            _log.warning("upkeep of the log store failed, will try again: %s", e)
+            self.make_room(e)
+
+    def _tidy(self) -> None:
+        assert self._writer is not None
         if self._since_checkpoint >= _CHECKPOINT_BATCHES:
             self.checkpoint()
         if self._is_full(self._writer.segment):
             self._begin()
             self.retire()
 
+    def skip(self, batch: Batch) -> None:
+        """Give a batch up that can't be written, so that the spool need not keep it: all behind it counts as done with."""
+        self.skipped += batch.records
+        if batch.cursor is not None:
+            self.cursors[batch.spool] = batch.cursor
+        for segment in self.all:
+            with contextlib.suppress(OSError):
+                segment.sync()
+        self.durable = dict(self.cursors)
+
     def checkpoint(self) -> None:
         """Move what was added into the files for good."""
         cursors = dict(self.cursors)
-        done = [segment.checkpoint(rest=self._writer is None or segment is not self._writer.segment) for segment in self.all]
+        done = []
+        for segment in self.all:
+            try:
+                done.append(segment.checkpoint(rest=self._writer is None or segment is not self._writer.segment))
+            except sqlite3.Error as e:
+                if not lacks_space(e, self.directory):
+                    raise
+                done.append(segment.sync())  # the file can't grow, but what its log holds is as good once that is synced
         self._since_checkpoint = 0
         if all(done):
             self.durable = cursors
 
+    def make_room(self, error: Exception) -> bool:
+        """After an error: if it comes from a full disk, remove the oldest segment. Whether one was removed: then try again."""
+        if not lacks_space(error, self.directory):
+            return False
+        unopened = sorted(set(list_segments(self.directory)) - {segment.number for segment in self.all})
+        if unopened and (not self.all or unopened[0] < self.all[0].number):
+            return self._remove_file(unopened[0])
+        if not self.all or (len(self.all) == 1 and self.all[0].bytes() < _WORTH_BYTES):
+            return False
+        segment, size = self.all[0], self.all[0].bytes()
+        self.removed += segment.records
+        self.all = self.all[1:]
+        if self._writer is not None and self._writer.segment is segment:
+            self._writer = None  # add() begins a new one
+        segment.remove()
+        self._yielded(size, segment.records)
+        return True
+
+    def _remove_file(self, number: int) -> bool:
+        size = 0
+        for path in segment_files(self.directory, number):
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+                path.unlink()
+        if size:
+            self._yielded(size, None)
+        return size > 0
+
+    def _yielded(self, size: int, records: int | None) -> None:
+        self.yielded += 1
+        _log.warning("the disk is full: the oldest file of the log store is removed (%d bytes)", size)
+        self._removed_for_space(size, records)
+
     def retire(self) -> None:
         """Remove the segments that are too old, and the oldest while all are too large together."""
         oldest_ns = int((time.time() - self._retention_seconds) * 1e9)
+        if self._writer is None:
+            self._open_all()
         sizes = {segment: segment.bytes() for segment in self.all}
         for segment in self.all[:-1]:
             if (segment.last or 0) < oldest_ns or sum(sizes.values()) > self._max_bytes:
@@ -125,9 +224,15 @@ class Segments:
     def _begin(self) -> None:
         """Begin a new segment, and close the one that was filled."""
         before = self.all[-1] if self.all else None
-        segment = Segment(self.directory, before.number + 1 if before is not None else 1)
+        number = before.number + 1 if before is not None else max(list_segments(self.directory), default=self._last) + 1
+        segment = Segment(self.directory, number)
+        try:
+            self._write_to(segment)
+        except BaseException:  # nothing is written to it then; the next attempt finds the file as it is
+            segment.close()
+            raise
+        self._last = number
         self.all = (*self.all, segment)
-        self._write_to(segment)
         if before is not None and not before.summed:
             before.finish()
 
@@ -155,7 +260,7 @@ class Segments:
             return Segment(self.directory, number)
         except sqlite3.DatabaseError as e:
             if isinstance(e, sqlite3.OperationalError):
-                raise StoreError(f"The log store in {self.directory} can't be opened: {e}.") from e
+                raise
             self._rename(self.directory / f"{number:08d}.db", e)
             return None
 

@@ -65,6 +65,8 @@ class StoreState(msgspec.Struct, frozen=True, rename="camel"):
     segments: int
     oldest_ns: int | None
     removed_records: int  # gone by age or size, as they should
+    removed_segments_full: int  # files of them that went because the disk was full
+    skipped_records: int  # not stored, because the store could not be written for too long
     rejected_items: int  # could not be stored
     damaged_files: int  # set aside
 
@@ -72,7 +74,7 @@ class StoreState(msgspec.Struct, frozen=True, rename="camel"):
 class Store:
     """See the module's text. Use as `async with Store(directory=…)`. All times ns; all sizes bytes.
 
-    `logs`, `spans`: whether to keep records of workers, and spans; without both it holds what the bridge itself says.
+    `tell` takes records of the bridge itself, on any thread. `logs`, `spans`: whether to keep records of workers, and spans; without both it holds what the bridge itself says.
     """
 
     def __init__(
@@ -85,9 +87,16 @@ class Store:
         query_seconds: float = 10.0,
         logs: bool = True,
         spans: bool = True,
+        tell: Callable[..., None] | None = None,
     ) -> None:
+        self.directory = directory
+        self._tell = tell
         self._segments = Segments(
-            directory=directory, segment_records=segment_records, retention_seconds=retention_seconds, max_bytes=max_bytes
+            directory=directory,
+            segment_records=segment_records,
+            retention_seconds=retention_seconds,
+            max_bytes=max_bytes,
+            removed_for_space=self._tell_removed,
         )
         self._query_seconds = query_seconds
         self._kept = {"logs": logs, "spans": spans}
@@ -129,6 +138,7 @@ class Store:
                 await self._write(self._segments.retire)
             except (sqlite3.Error, OSError) as e:
                 _log.warning("upkeep of the log store failed, will try again: %s", e)
+                await self.make_room(e)
 
     # -------------------------------------------------------------------------------------------------------- writing
 
@@ -139,6 +149,27 @@ class Store:
     async def add(self, batch: Batch) -> None:
         """Store a batch in one transaction with its cursor. sqlite3.Error when that fails: try again later."""
         await self._write(lambda: self._segments.add(batch))
+
+    async def make_room(self, error: Exception) -> bool:
+        """After a failed add(): whether the disk was full and the oldest records were removed, so that it can be tried again."""
+        return await self._write(lambda: self._segments.make_room(error))
+
+    async def skip(self, batch: Batch, reason: str, *, first: bool) -> None:
+        """Leave a batch out for good: it is counted, and told with the first one of a row."""
+        _log.warning("%d records are left out of the log store: %s", batch.records, reason)
+        await self._write(lambda: self._segments.skip(batch))
+        if first and self._tell is not None:
+            text = f"the log store can't be written and leaves records out, {batch.records} for a start: {reason}"
+            self._tell("error", text, event="otelbridge.store.skipped", reason=reason, skipped=self._segments.skipped)
+
+    def _tell_removed(self, size: int, records: int | None) -> None:
+        if self._tell is not None:
+            text = f"the disk is full: the log store removed its oldest file, {size} bytes"
+            self._tell("warn", text, event="otelbridge.store.removed", reason="disk_full", bytes=size, records=records)
+
+    def losses(self) -> tuple[int, int]:
+        """Records that were skipped, and files that were removed because the disk was full."""
+        return self._segments.skipped, self._segments.yielded
 
     def cursor(self, spool: str) -> Cursor | None:
         """How far a spool has been stored."""
@@ -234,6 +265,8 @@ class Store:
             segments=len(segments),
             oldest_ns=min((segment.first for segment in segments if segment.first is not None), default=None),
             removed_records=own.removed,
+            removed_segments_full=own.yielded,
+            skipped_records=own.skipped,
             rejected_items=own.rejected,
             damaged_files=own.damaged,
         )

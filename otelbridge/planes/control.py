@@ -16,7 +16,7 @@ from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.model.process import ProcessState
 from otelbridge.otel import Environment, Exporter
 from otelbridge.otel.measures import Measure
-from otelbridge.planes.gauges import Numbers, gauges
+from otelbridge.planes.gauges import Numbers, gauges, store_losses
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolReader, list_spools
 
@@ -82,7 +82,7 @@ class ControlPlane:
     def _measures(self) -> list[Measure]:
         subscribers = self.live.subscribers if self.live is not None else 0
         live = Measure("otelbridge.live_tail.subscribers", "{subscriber}", "Clients of the live tail.", False, [((), float(subscribers))])
-        return [*gauges(self.processes, self._numbers()), live]
+        return [*gauges(self.processes, self._numbers()), live, *(store_losses(*self.store.losses()) if self.store is not None else ())]
 
     async def _start_store(self) -> None:
         settings = self.settings.store
@@ -95,10 +95,14 @@ class ControlPlane:
                 query_seconds=settings.query_seconds,
                 logs=self.settings.observability.logs.persist,
                 spans=self.settings.observability.traces.persist,
+                tell=self._notice,
             )
         )
         readers = {name: SpoolReader(directory, "store") for name, directory in self._spools.items()}
-        self._indexer = await self._stack.enter_async_context(Indexer(self.store, readers, poll_seconds=self._poll_seconds))
+        hold_bytes = self.settings.spool.max_bytes // 2  # at 80 % the spool begins to leave records out
+        self._indexer = await self._stack.enter_async_context(
+            Indexer(self.store, readers, poll_seconds=self._poll_seconds, hold_bytes=hold_bytes)
+        )
         self._wakes.append(self._indexer.wake)
 
     async def __aexit__(self, *_: object) -> None:

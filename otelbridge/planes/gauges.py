@@ -36,6 +36,18 @@ def gauges(processes: Iterable[ProcessState], numbers: Numbers) -> list[Measure]
     return [measure for measure in out if measure.values]
 
 
+def store_losses(skipped: int, yielded: int) -> list[Measure]:
+    """What the log store gave up since it was opened."""
+    return [
+        Measure(
+            "otelbridge.store.skipped", "{record}", "Records left out because the store could not be written.", True, [((), float(skipped))]
+        ),
+        Measure(
+            "otelbridge.store.yielded", "{file}", "Files of the store removed because the disk was full.", True, [((), float(yielded))]
+        ),
+    ]
+
+
 def _measure(name: str, unit: str, text: str, values: list[tuple[ProcessState, float]], *, grows: bool = False) -> Measure:
     labelled: list[tuple[tuple[tuple[str, str], ...], float]] = [((("process", p.name), ("role", p.role)), value) for p, value in values]
     return Measure(f"otelbridge.process.{name}", unit, text, grows, labelled)

@@ -73,13 +73,13 @@ async def test_kills_and_failing_collectors_lose_nothing(tmp_path: Path) -> None
     assert service.peak_rss < service.first_rss + (200 << 20)
 
 
-@pytest.mark.parametrize("small", ["tmpfs", "spool"])
+@pytest.mark.parametrize("small", ["tmpfs", "spool", "tmpfs with the store"])
 async def test_a_full_disk_loses_only_what_it_counts(tmp_path: Path, small: str) -> None:
     """With the collector away until the disk, or the space that the spool may have, is full, and kills meanwhile: workers go on
-    answering, what is left out is counted, and when the collector is back the rest arrives and space comes back."""
+    answering, what is left out is counted, and when the collector is back the rest arrives, space comes back and the store stores."""
     data = tmp_path / "data"
     data.mkdir()
-    if small == "tmpfs":
+    if small != "spool":
         # A mount of its own, which outlives the service that is killed in it.
         inside = f'mount -t tmpfs -o size=8m none {data} && while true; do "$@" & echo $! >{tmp_path}/pid; wait; done'
         wrap: tuple[str, ...] = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, "sh")
@@ -95,7 +95,7 @@ async def test_a_full_disk_loses_only_what_it_counts(tmp_path: Path, small: str)
             pid_file=tmp_path / "pid" if wrap else None,
             OTELBRIDGE_DATA_DIR=str(data),
             OTELBRIDGE_SPOOL_SEGMENT_BYTES="64KiB",
-            OTELBRIDGE_STORE_ENABLED="false",  # what it wants of the disk is not what this is about
+            OTELBRIDGE_STORE_ENABLED=str("store" in small).lower(),
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             OTEL_BSP_SCHEDULE_DELAY="200",
             OTEL_METRICS_EXPORTER="none",
@@ -117,6 +117,11 @@ async def test_a_full_disk_loses_only_what_it_counts(tmp_path: Path, small: str)
             async with storm.blowing():  # and there is space again
                 await storm.until(lambda _: len(storm.acknowledged) > before + 150)
             ledger = await storm.settled()
+            if "store" in small:
+                last = list(storm.acknowledged)[-1]
+                while not (await storm.ask("GET", f"/v1/logs?q=invocation:{last}"))["logs"]:
+                    await asyncio.sleep(0.1)
+                assert (await storm.ask("GET", "/v1/logs?q=kind:bridge+disk+full"))["logs"], "what the store removed is told"
 
     equations_hold(ledger)
     lost = ledger["total"]["logs"]["dropped"]
