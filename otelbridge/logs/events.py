@@ -88,9 +88,13 @@ class EventBatch(msgspec.Struct, frozen=True):
 
 
 class Decoder:
-    """Makes batches of frames, and remembers the parts of invocations that still run, as far as there is room."""
+    """Makes batches of frames, and remembers the parts of invocations that still run, as far as there is room.
 
-    def __init__(self) -> None:
+    `invocation_logs`: whether the end of an invocation is an event too.
+    """
+
+    def __init__(self, *, invocation_logs: bool = True) -> None:
+        self._invocation_logs = invocation_logs
         self._running: OrderedDict[str, list[Event]] = OrderedDict()
         self._bytes = 0
 
@@ -100,14 +104,14 @@ class Decoder:
             item = decode(frame.payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        events = [Event(record, event_of(record)) for record in records(item)]
+        events = [Event(record, event_of(record)) for record in records(item) if self._invocation_logs or record.kind != "invocation"]
         earlier: list[Event] = []
         if isinstance(item, Part):
             if item.end is None:
                 self._remember(item.invocation_id, events)
             elif item.number:
                 earlier = self._forget(item.invocation_id)
-        return EventBatch(item, events, earlier, _id(before), _id(behind)) if events else None
+        return EventBatch(item, events, earlier, _id(before), _id(behind)) if events or earlier else None
 
     @property
     def remembered_bytes(self) -> int:

@@ -46,12 +46,13 @@ class _Found(msgspec.Struct):
 class LiveTail:
     """Runs while in use: `async with LiveTail(spools={"main": directory}) as live: writer.subscribe(live.wake)`."""
 
-    def __init__(self, *, spools: Mapping[str, Path], poll_seconds: float = 0.05) -> None:
+    def __init__(self, *, spools: Mapping[str, Path], poll_seconds: float = 0.05, invocation_logs: bool = True) -> None:
         self._directories = dict(spools)
         self._poll_seconds = poll_seconds
         self._readers: dict[str, SpoolReader] = {}
         self._places: dict[str, Position] = {}
-        self._decoder = Decoder()
+        self._invocation_logs = invocation_logs
+        self._decoder = self.decoder()
         self._subscribers: dict[TailFilter, set[Subscription]] = {}
         self._wake: Wake | None = None
         self._task: asyncio.Task[None] | None = None
@@ -178,6 +179,10 @@ class LiveTail:
     def places(self) -> Places:
         """Up to where everything has been published."""
         return self._places
+
+    def decoder(self) -> Decoder:
+        """One that makes the events which this tail shows."""
+        return Decoder(invocation_logs=self._invocation_logs)
 
     async def reader(self, name: str, place: Position | None) -> SpoolReader:
         """A reader for a subscriber that has to catch up; what it has no place for is read from the beginning."""

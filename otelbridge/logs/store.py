@@ -30,6 +30,7 @@ from otelbridge.logs.reader import Budget
 from otelbridge.logs.request import QueryRequest, read_request, span_of
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.segments import Segments
+from otelbridge.logs.tree import And, Condition, Literal, Not, Tree
 from otelbridge.model.record import Record
 from otelbridge.spool import Frame
 
@@ -75,6 +76,7 @@ class Store:
     """See the module's text. Use as `async with Store(directory=…)`. All times ns; all sizes bytes.
 
     `tell` takes records of the bridge itself, on any thread. `logs`, `spans`: whether to keep records of workers, and spans; without both it holds what the bridge itself says.
+    `invocation_logs`: whether logs() and the view `events` show the invocations' own records; all else goes on from them.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class Store:
         query_seconds: float = 10.0,
         logs: bool = True,
         spans: bool = True,
+        invocation_logs: bool = True,
         tell: Callable[..., None] | None = None,
     ) -> None:
         self.directory = directory
+        self._shown = (lambda tree: tree) if invocation_logs else _without_invocations
         self._tell = tell
         self._segments = Segments(
             directory=directory,
@@ -202,9 +206,10 @@ class Store:
         ascending = _is_ascending(order)
         parsed, span = _read(q, since, until)
         after, limit = read_cursor(cursor), _limit(limit)
+        tree = self._shown(parsed.tree)
 
         def work(segments: Sequence[Segment], budget: Budget) -> LogPage:
-            return LogPage(*page(segments, parsed.tree, span, budget, limit=limit, after=after, ascending=ascending))
+            return LogPage(*page(segments, tree, span, budget, limit=limit, after=after, ascending=ascending))
 
         return await self._read(work)
 
@@ -235,6 +240,8 @@ class Store:
     async def query(self, request: dict[str, Any] | QueryRequest) -> dict[str, Any]:
         """The query builder, see request.py. QueryError says what is wrong with a request."""
         wanted = read_request(request, time.time_ns())
+        if wanted.request.view == "events":
+            wanted = msgspec.structs.replace(wanted, tree=self._shown(wanted.tree))
         return await self._read(lambda segments, budget: run_query(segments, wanted, budget))
 
     async def keys(self, prefix: str = "", limit: int = 100) -> list[lookups.Key]:
@@ -289,6 +296,10 @@ def _read(q: str, since: str | int | float | None, until: str | int | float | No
     now_ns = time.time_ns()
     parsed = parse(q, now_ns)
     return parsed, span_of(parsed, since, until, now_ns)
+
+
+def _without_invocations(tree: Tree) -> Tree:
+    return And((tree, Not(Condition("kind", False, "eq", (Literal("invocation"),)))))
 
 
 def _is_ascending(order: str) -> bool:

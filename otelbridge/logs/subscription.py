@@ -26,6 +26,7 @@ class _Live(Protocol):
     def attach(self, subscription: Subscription) -> None: ...
     def detach(self, subscription: Subscription) -> None: ...
     def places(self) -> Places: ...
+    def decoder(self) -> Decoder: ...
     async def reader(self, name: str, place: Position | None) -> SpoolReader: ...
 
 
@@ -112,7 +113,7 @@ class Subscription:
 
     async def _catch_up(self, after: Mapping[str, Position]) -> AsyncIterator[bytes]:
         """Read the spools from where the subscriber was up to where the live tail is, then go over to that."""
-        decoder = Decoder()
+        decoder = self._live.decoder()
         places = dict(after)
         readers: dict[str, SpoolReader] = {}
         try:

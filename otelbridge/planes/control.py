@@ -65,7 +65,13 @@ class ControlPlane:
         if settings.store.enabled:
             await self._start_store()
         if settings.observability.enabled:
-            self.live = await self._stack.enter_async_context(LiveTail(spools=self._spools, poll_seconds=self._poll_seconds))
+            self.live = await self._stack.enter_async_context(
+                LiveTail(
+                    spools=self._spools,
+                    poll_seconds=self._poll_seconds,
+                    invocation_logs=settings.observability.logs.invocation_logs,
+                )
+            )
             self._wakes.append(self.live.wake)
         self.exporter = await self._stack.enter_async_context(
             Exporter(
@@ -95,6 +101,7 @@ class ControlPlane:
                 query_seconds=settings.query_seconds,
                 logs=self.settings.observability.logs.persist,
                 spans=self.settings.observability.traces.persist,
+                invocation_logs=self.settings.observability.logs.invocation_logs,
                 tell=self._notice,
             )
         )

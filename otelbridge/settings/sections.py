@@ -163,7 +163,12 @@ class LogsSettings(Section, frozen=True):
     head_sampling_rate: Annotated[
         Rate | None, Meta(description="Share of invocations whose logs are kept. Unset: `observability.head_sampling_rate`.")
     ] = None
-    invocation_logs: Annotated[bool, Meta(description="Emit a record for the invocation itself.")] = True
+    invocation_logs: Annotated[
+        bool,
+        Meta(
+            description="Show a record of each invocation itself among the logs, in search and live; `/v1/invocations`, spans and metrics stay."
+        ),
+    ] = True
     persist: Annotated[bool, Meta(description="Keep logs in the embedded store; without it they are only exported and seen live.")] = True
 
 
