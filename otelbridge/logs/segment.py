@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from otelbridge.logs.batch import Cursor
 from otelbridge.logs.reader import Budget, Reader, connect
 from otelbridge.logs.schema import END, FORMAT, MOVE_TOTAL, SCHEMA, SUMMARIES
 
@@ -30,7 +31,8 @@ def segment_files(directory: Path, number: int) -> list[Path]:
 
 
 class Segment:
-    """One file, opened or made. `first` and `last`: the lowest and highest number of a record, None when it has none.
+    """One file, opened or made. `first` and `last`: the lowest and highest number of a record, None when it has none;
+    `cursors`: how far each spool had been read when it was opened.
 
     The writer's connection belongs to the writer's thread; readers come from a pool and may be used in any thread.
     """
@@ -69,6 +71,8 @@ class Segment:
         self.summed = "summed" in facts
         self.first, self.last = connection.execute("SELECT (SELECT min(number) FROM records), (SELECT max(number) FROM records)").fetchone()
         self.records = connection.execute("SELECT ifnull(sum(count), 0) FROM volume WHERE worker = 0").fetchone()[0]
+        places = connection.execute("SELECT spool, boot, segment, offset FROM cursors").fetchall()
+        self.cursors = {spool: Cursor(*place) for spool, *place in places}
 
     # ------------------------------------------------------------------------------------------------------- the writer
 

@@ -90,6 +90,10 @@ class Segments:
             if number not in known and (found := self._segment(number)) is not None:
                 known[number] = found
                 self.all = tuple(known[one] for one in sorted(known))
+        stored: dict[str, Cursor] = {}
+        for segment in self.all:  # not of the last one alone: a process can die between making a file and telling it the cursors
+            stored |= segment.cursors
+        self.cursors = stored | self.cursors
         for segment in self.all[:-1]:
             if not segment.summed:
                 segment.finish()  # the process died before it came to that
@@ -238,7 +242,6 @@ class Segments:
 
     def _write_to(self, segment: Segment) -> None:
         writer = Writer(segment, end_older=self._end_older)
-        self.cursors = writer.cursors() | self.cursors
         writer.set_cursors(self.cursors)
         self._writer = writer
 

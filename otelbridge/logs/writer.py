@@ -72,11 +72,6 @@ class Writer:
         self._next: int = db.execute("SELECT ifnull(max(number), 0) + 1 FROM invocations").fetchone()[0]
         self._running: OrderedDict[bytes | str, tuple[int, bool]] = OrderedDict()  # by id: number, and whether home
 
-    def cursors(self) -> dict[str, Cursor]:
-        """How far each spool has been read."""
-        rows = self._db.execute("SELECT spool, boot, segment, offset FROM cursors").fetchall()
-        return {spool: Cursor(*place) for spool, *place in rows}
-
     def set_cursors(self, cursors: dict[str, Cursor]) -> None:
         """Take over the cursors of the segment before."""
         self._db.execute("BEGIN IMMEDIATE")

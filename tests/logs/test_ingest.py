@@ -16,6 +16,7 @@ import pytest
 from otelbridge.errors import StoreError
 from otelbridge.logs import Indexer, Store
 from otelbridge.logs.batch import make_batch
+from otelbridge.logs.segment import Segment
 from otelbridge.logs.segments import Segments
 from otelbridge.model import ring
 from otelbridge.model.part import Notice, encode
@@ -120,6 +121,23 @@ def test_cursors_move_on_to_a_new_segment() -> None:
         again.close()
 
 
+def test_cursors_survive_a_death_between_two_segments() -> None:
+    """A file that was made and not yet told the cursors, or one that is damaged, does not have the spool read from its beginning."""
+    with stored([part(line("a"), invocation=1)], [part(line("b"), invocation=2)]) as segments:
+        directory, place = segments.directory, segments.cursors["main"]
+        segments.close()
+        Segment(directory, segments.all[-1].number + 1).close()
+        again = Segments(directory=directory, segment_records=2, retention_seconds=1e9, max_bytes=1 << 30)
+        again.open()
+        assert again.cursors == {"main": place}
+        again.close()
+        again.all[-1].path.write_bytes(b"damaged" * 1_000)
+        again = Segments(directory=directory, segment_records=2, retention_seconds=1e9, max_bytes=1 << 30)
+        again.open()
+        assert again.cursors == {"main": place}
+        again.close()
+
+
 def test_items_that_make_no_row_do_not_stop_the_others() -> None:
     """A part that SQLite can't take is left out and counted; what stands beside it is stored, once."""
     good, bad = part(line("good"), invocation=1), part(line("bad"), invocation=2, start_ns=1 << 63)
@@ -145,6 +163,28 @@ def test_frames_that_are_no_items_are_counted() -> None:
         segments.add(make_batch("main", broken))
         assert segments.rejected == 1
         assert "main" in segments.cursors
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({}, ["a", "GET http://worker/ -> 200 (ok)"]),
+        ({"logs": False}, []),
+        ({"spans": False}, ["a", "GET http://worker/ -> 200 (ok)"]),
+    ],
+)
+async def test_what_is_not_wanted_is_not_kept(data_dir: Path, options: dict[str, bool], texts: list[str]) -> None:
+    """Records, or spans, can be left out; the invocation is there in any case."""
+    opened = ring.pack(ring.SPAN_OPEN, b'{"name": "db", "parent": 0}', span=1)
+    item = part(line("a"), opened, invocation=1)
+    async with Filled(data_dir, **options) as filled:
+        await filled.put(item)
+        assert await filled.texts() == texts
+        assert [one.invocation_id for one in (await filled.store.invocations()).invocations] == [item.invocation_id]
+        found = await filled.store.invocation(item.invocation_id)
+        assert found is not None
+        assert [span["name"] for span in found["spans"]] == (["db"] if options.get("spans", True) else [])
+        assert found["outcome"] == "ok"
 
 
 async def test_a_full_disk_is_waited_for(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
