@@ -19,7 +19,7 @@ from pathlib import Path
 from otelbridge.logs import Indexer, Store
 from otelbridge.model.part import encode
 from otelbridge.spool import SpoolReader, SpoolWriter
-from tests.logs.samples import line, part
+from tests.logs.samples import START_NS, line, part
 
 small, spool = Path(sys.argv[1]), Path(sys.argv[2])
 told = []
@@ -34,7 +34,7 @@ async def main():
     async def put(count):
         nonlocal number
         for number in range(number + 1, number + count + 1):
-            writer.append(encode(part(line("word " + str(number), "x" * 8000), invocation=number)))
+            writer.append(encode(part(line("word " + str(number), "x" * 8000), invocation=number, start_ns=START_NS + number * 10**9)))
         assert await indexer.drain(60)
 
     async def newest():
