@@ -196,7 +196,7 @@ def _program() -> str:
 
     called = Path(sys.argv[0])
     found = shutil.which(called.name)
-    if called.name == "otelbridge" and (found is None or not os.path.samefile(found, called)) and called.exists():
+    if called.name == "otelbridge" and called.exists() and (found is None or not os.path.samefile(found, called)):
         relative = os.path.relpath(called)
         return relative if not relative.startswith("..") else str(called)
     return "otelbridge"
