@@ -154,10 +154,6 @@ class Stack:
         file = self.directory / f"{name}.log"
         return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else ""
 
-    def erase(self) -> None:
-        """Remove all that the services keep. Only while none runs."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def _answers(self, name: str) -> bool:
         ports = self.ports
         url = {

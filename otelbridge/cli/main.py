@@ -21,7 +21,6 @@ from otelbridge.errors import BridgeError
 
 __all__ = ["cli", "main"]
 
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 

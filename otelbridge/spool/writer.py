@@ -224,11 +224,6 @@ class SpoolWriter:
         with self._lock:
             return {key: Tally(t.frames, t.logs, t.spans, t.bytes) for key, t in self._drops.totals.items()}
 
-    @property
-    def used_bytes(self) -> int:
-        """Size of all segments that have not been removed yet, as last measured."""
-        return self._used
-
     def close(self) -> None:
         """Sync, write what notices can be written, release the directory. May be called twice."""
         with self._lock:
