@@ -70,12 +70,12 @@ class TailStage:
     async def _call(self, tail: object, item: TraceItem) -> None:
         handler = getattr(tail, "tail", None)
         if handler is None:
-            _log.warning("worker %s: a tail has no tail() method: %r", item.worker_id, tail)
+            _log.warning("worker %s: a tail has no tail() method: %r", item.worker_id, tail, extra={"worker_id": item.worker_id})
             return
         try:
             await handler([item])
         except Exception as e:
-            _log.warning("worker %s: a tail raised %s: %s", item.worker_id, type(e).__name__, e)
+            _log.warning("worker %s: a tail raised %s: %s", item.worker_id, type(e).__name__, e, extra={"worker_id": item.worker_id})
             self.notice("error", f"a tail raised {type(e).__name__}: {e}", worker_id=item.worker_id)
 
     async def aclose(self) -> None:

@@ -7,7 +7,6 @@ breaks, the supervisor is gone, and so is this process a few seconds later.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from otelbridge.cli.interpreter import set_for_serving
+from otelbridge.cli.stderr import log_to_stderr
 from otelbridge.errors import BridgeError
 from otelbridge.processes.channel import Channel, Failed, Loaded, Ready, Start, Stop, Table
 from otelbridge.settings import Settings
@@ -63,8 +63,8 @@ async def _live(role: str, channel_fd: int, listen_fd: int, vitals_fd: int) -> i
     start = await channel.receive()
     if not isinstance(start, Start):
         return 0
-    _log_as(start.name)
     settings = Settings.restore(start.settings)
+    log_to_stderr(settings.log.format, process=start.name)
     try:
         async with make(settings, start, listen_fd, vitals_fd) as running:
             channel.send(Ready(running.exports))
@@ -105,11 +105,6 @@ async def _told_to_stop(channel: Channel, running: HubRole | LoaderRole) -> Stop
         return await told
     finally:
         listening.cancel()
-
-
-def _log_as(name: str) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from otelbridge.cli.interpreter import set_for_serving
-from otelbridge.cli.output import fail, say, style
+from otelbridge.cli.output import fail, style
+from otelbridge.cli.stderr import log_to_stderr, tell
 from otelbridge.errors import BridgeError, SettingsError
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> N
 
     set_for_serving()
     settings = read()
-    _log_to_stderr()
     _wait_for_orphans(settings)
     socket = _bind(settings)
     with socket:
@@ -69,6 +69,7 @@ def _until_stopped(settings: Settings, read: Callable[[], Settings], socket: soc
     from otelbridge.processes.supervisor import loader_count
 
     while True:
+        log_to_stderr(settings.log.format)
         try:
             if loader_count(settings) > 1:
                 how, settings = asyncio.run(_supervise(settings, read, socket, samples=samples))
@@ -76,7 +77,7 @@ def _until_stopped(settings: Settings, read: Callable[[], Settings], socket: soc
                 how = asyncio.run(_life(settings, read, socket, samples=samples))
                 settings = settings if how == _STOPPED else read()
             if how == _STOPPED:
-                say("stopped: all telemetry is delivered or kept in the spool")
+                tell("stopped: all telemetry is delivered or kept in the spool")
                 return
             if how == _KILLED:
                 raise KeyboardInterrupt
@@ -103,7 +104,7 @@ async def _supervise(settings: Settings, read: Callable[[], Settings], socket: s
             sock=socket,
             lock_fd=lock_fd,
             command=[sys.executable, "-m", "otelbridge.cli.process"],
-            say=say,
+            say=tell,
             samples=samples,
         )
         how = await supervisor.run(lambda exports: _greet(_url(socket), exports, samples=samples))
@@ -130,17 +131,17 @@ async def _life(settings: Settings, read: Callable[[], Settings], socket: socket
         if samples:
             await load_samples(bridge)
         if settings.server.reload is not None:
-            await reload_workers(bridge, settings.server.reload, say, once=True)
+            await reload_workers(bridge, settings.server.reload, tell, once=True)
         url = await service.listen(sock=socket.dup())
         _greet(url, bridge.control.export_lines(), samples=samples)
         directory = settings.server.reload
-        watching = None if directory is None else asyncio.create_task(reload_workers(bridge, directory, say))
+        watching = None if directory is None else asyncio.create_task(reload_workers(bridge, directory, tell))
         try:
             how = await ending
         finally:
             if watching is not None:
                 watching.cancel()
-        say("stopping: running requests may end, then telemetry is flushed; Ctrl-C again stops at once")
+        tell("stopping: running requests may end, then telemetry is flushed; Ctrl-C again stops at once")
     return how
 
 
@@ -162,7 +163,7 @@ def _signals(read: Callable[[], Settings]) -> asyncio.Future[str]:
         try:
             read()
         except SettingsError as e:
-            say(f"SIGHUP: the settings are wrong, so nothing changes. {e}")
+            tell(f"SIGHUP: the settings are wrong, so nothing changes. {e}")
             return
         if not ending.done():
             ending.set_result(_AGAIN)
@@ -176,17 +177,17 @@ def _signals(read: Callable[[], Settings]) -> asyncio.Future[str]:
 def _greet(url: str, exports: list[str], *, samples: bool) -> None:
     program = _program()
     worker, failing = ("hello", "shaky") if samples else ("mine", "mine")
-    say(f"otelbridge listens on {style(url, 'green', sys.stderr, bold=True)}  (Ctrl-C stops it)")
-    say(f"  pages            {url}/ in a browser")
+    tell(f"otelbridge listens on {style(url, 'green', sys.stderr, bold=True)}  (Ctrl-C stops it)")
+    tell(f"  pages            {url}/ in a browser")
     if not samples:
-        say(f"  load a worker    {program} workers put {worker} FILE.js --url {url}")
-    say(f"  call it          curl {url}/w/{worker}/world")
+        tell(f"  load a worker    {program} workers put {worker} FILE.js --url {url}")
+    tell(f"  call it          curl {url}/w/{worker}/world")
     if samples:
-        say(f"  see one fail     curl {url}/w/{failing}/throw")
-    say(f"  its logs, live   {program} tail {worker} --url {url}")
-    say(f"  search           {program} logs 'worker:{failing} level:error' --url {url}")
+        tell(f"  see one fail     curl {url}/w/{failing}/throw")
+    tell(f"  its logs, live   {program} tail {worker} --url {url}")
+    tell(f"  search           {program} logs 'worker:{failing} level:error' --url {url}")
     off = "off: set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://127.0.0.1:4318"
-    say(f"  export           {', '.join(exports) or off}")
+    tell(f"  export           {', '.join(exports) or off}")
 
 
 def _program() -> str:
@@ -229,10 +230,3 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _could_not_start(message: str) -> NoReturn:
     fail(f"could not start: {message}", COULD_NOT_START)
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)

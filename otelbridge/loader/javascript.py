@@ -357,7 +357,8 @@ class JsRun:
 
     def _broke(self, e: Exception) -> None:
         """A defect of ours must not leave a caller waiting for ever, nor its instance in use."""
-        _log.error("an invocation of worker %s failed by a fault of otelbridge", self.recorder.worker.worker_id, exc_info=e)
+        worker_id = self.recorder.worker.worker_id
+        _log.error("an invocation of worker %s failed by a fault of otelbridge", worker_id, exc_info=e, extra={"worker_id": worker_id})
         self._fail("internalError", WorkerError("Error", f"internal error: {type(e).__name__}: {e}"))
 
     def _fail(self, outcome: str, error: WorkerError, *, record: bool = True) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from otelbridge.logs.batch import Batch, Cursor
@@ -40,7 +40,9 @@ class Indexer:
         poll_seconds: float = 0.1,
         hold_bytes: int = 512 << 20,
         patience_seconds: float = 5.0,
+        observe: Callable[..., None] | None = None,
     ) -> None:
+        self._observe = observe  # each write: name, begin and end in ns since 1970, attributes, error
         self._store = store
         self._spools = dict(spools)
         self._poll_seconds = poll_seconds
@@ -149,10 +151,12 @@ class Indexer:
         """Until it works, or the batch has to be left out."""
         delay = 0.1
         while True:
+            start_ns = time.time_ns()
             try:
                 await self._store.add(batch)
             except (sqlite3.Error, OSError) as e:
                 self.failures += 1
+                self._written(batch, start_ns, str(e))
                 if await self._store.make_room(e):
                     continue
                 if await asyncio.to_thread(self._must_let_go, name, e):
@@ -163,10 +167,16 @@ class Indexer:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _MAX_BACKOFF)
             else:
+                self._written(batch, start_ns, None)
                 self._failing.pop(name, None)
                 self._skipping.discard(name)
                 self.stored_records += batch.records
                 return
+
+    def _written(self, batch: Batch, start_ns: int, error: str | None) -> None:
+        if self._observe is not None:
+            attributes = {"otelbridge.spool": batch.spool, "otelbridge.records": batch.records}
+            self._observe("index batch", start_ns, time.time_ns(), attributes, error)
 
     def _must_let_go(self, name: str, error: Exception) -> bool:
         since = self._failing.setdefault(name, time.monotonic())

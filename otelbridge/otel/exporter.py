@@ -17,10 +17,11 @@ from otelbridge.otel.destination import Destination, destinations
 from otelbridge.otel.environment import LOGS, METRICS, SPANS, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
 from otelbridge.otel.lane import Lane
-from otelbridge.otel.measures import Measure, measures
+from otelbridge.otel.measures import Measure, measures, own_spans
 from otelbridge.otel.metrics import prometheus
 from otelbridge.otel.metrics_lane import CONSUMER, MetricsLane, MetricsTarget
 from otelbridge.otel.outbox import Outbox
+from otelbridge.otel.own_traces import OwnTraces
 from otelbridge.otel.report import exports, untold
 from otelbridge.otel.resource import Resources, bridge_attributes, shared_attributes
 from otelbridge.otel.sampling import Sampling
@@ -67,6 +68,10 @@ class Exporter:
         self._told = time.monotonic()
         self._resources = Resources(shared_attributes(settings, environment), bridge_attributes(environment, data_dir))
         self.destinations = destinations(settings, environment)
+        self.own_traces: OwnTraces | None = None
+        if settings.telemetry.own_traces:
+            senders = [self._sender(d, SPANS, own=True) for d in self.destinations if SPANS in d.endpoints]
+            self.own_traces = OwnTraces(senders, self._resources, environment.batches[SPANS])
         self.lanes: dict[tuple[str, Signal], Lane] = {}
         self._metrics: MetricsLane | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,6 +94,8 @@ class Exporter:
                     lane.start()
         self._metrics = await asyncio.to_thread(self._metrics_lane)
         self._metrics.start()
+        if self.own_traces is not None:
+            self.own_traces.start()
         self._teller = self._loop.create_task(self._tell_losses())
         return self
 
@@ -105,6 +112,8 @@ class Exporter:
             await lane.aclose()
         if self._metrics is not None:
             await self._metrics.aclose()
+        if self.own_traces is not None:
+            await self.own_traces.aclose()
 
     async def drain(self, timeout: float) -> bool:
         """Send all that is in the spools, for at most `timeout` seconds; whether everything has left."""
@@ -112,6 +121,8 @@ class Exporter:
             async with asyncio.timeout(timeout):
                 drains = [lane.drained() for lane in self.lanes.values()]
                 await asyncio.gather(*drains, *([self._metrics.drained()] if self._metrics is not None else []))
+                if self.own_traces is not None:
+                    await self.own_traces.drained()
         except TimeoutError:
             return False
         return True
@@ -167,14 +178,19 @@ class Exporter:
             on_loss=lambda worker_id, lost, reason: self._lost(destination.name, worker_id, reason, signal, lost),
         )
 
-    def _sender(self, destination: Destination, signal: Signal) -> Sender:
+    def _sender(self, destination: Destination, signal: Signal, *, own: bool = False) -> Sender:
+        """`own`: for the bridge's own spans, of which sending makes no further ones, and which nobody wants back when refused."""
         endpoint = destination.endpoints[signal]
+        path = self._directory / destination.name / "own"
         return Sender(
             connect(endpoint),
             timeout_s=endpoint.timeout_ms / 1000,
             retry_bounded_s=self._settings.export.retry_500_seconds,
             max_bytes=_MAX_REQUEST_BYTES,
-            dead_letters=self._dead_letters(destination, signal),
+            dead_letters=DeadLetters(path, destination=destination.name, signal=signal, max_bytes=0)
+            if own
+            else self._dead_letters(destination, signal),
+            observe=self.own_traces.attempt(destination.name) if self.own_traces is not None and not own else None,
         )
 
     def _metrics_lane(self) -> MetricsLane:
@@ -191,10 +207,13 @@ class Exporter:
             sampling=Sampling(SPANS, self._settings.observability, self._environment),
             resources=(self._resources.shared, self._resources.bridge),
             measure=self._measures,
+            on_end=self.own_traces.loaded if self.own_traces is not None else None,
         )
 
     def _measures(self) -> list[Measure]:
-        return measures(self._accounted(), self._spools) + (self._own() if self._own is not None else [])
+        own = self.own_traces
+        traced = own_spans(own.sent, own.dropped) if own is not None else []
+        return measures(self._accounted(), self._spools) + traced + (self._own() if self._own is not None else [])
 
     def _accounted(self) -> dict[tuple[str, Signal], Lane | MetricsTarget]:
         """All that has a ledger."""
@@ -288,7 +307,7 @@ class Exporter:
             losses, self._losses = self._losses, {}
             for (destination, worker_id, reason, signal), count in losses.items():
                 text = f"{count} {signal} of worker {worker_id} did not get to {destination}: {reason}"
-                _log.warning("%s", text)
+                _log.warning("%s", text, extra={"worker_id": worker_id} if worker_id else None)
                 if self._tell is not None:
                     self._tell(
                         "warn",

@@ -13,7 +13,7 @@ from otelbridge.otel.environment import LOGS, SPANS, Signal
 from otelbridge.otel.ledger import total
 from otelbridge.spool import pending_drops
 
-__all__ = ["Measure", "measures"]
+__all__ = ["Measure", "measures", "own_spans"]
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -24,6 +24,12 @@ class Measure(msgspec.Struct, frozen=True):
     text: str
     grows: bool
     values: list[tuple[tuple[tuple[str, str], ...], float]]
+
+
+def own_spans(sent: int, dropped: int) -> list[Measure]:
+    """What became of the bridge's own spans."""
+    values: list[tuple[tuple[tuple[str, str], ...], float]] = [((("fate", "sent"),), float(sent)), ((("fate", "dropped"),), float(dropped))]
+    return [Measure("otelbridge.own_traces.spans", "{span}", "The bridge's own spans, by what became of them.", True, values)]
 
 
 def measures(lanes: Mapping[tuple[str, Signal], Any], spools: Iterable[Path]) -> list[Measure]:

@@ -86,7 +86,9 @@ class MetricsLane:
         sampling: Sampling,
         resources: tuple[bytes, bytes],
         measure: Callable[[], list[Measure]],
+        on_end: Callable[[Part], None] | None = None,
     ) -> None:
+        self._on_end = on_end
         self.aggregate = Aggregate(exponential=options.exponential)
         self.targets = targets
         self._options = options
@@ -184,6 +186,8 @@ class MetricsLane:
             exemplars = self._options.exemplars
             sampled = exemplars == "always_on" or (exemplars == "trace_based" and self._sampling.enabled and self._sampling.head(item))
             self.aggregate.record(item, exemplar=sampled)
+            if self._on_end is not None:
+                self._on_end(item)
 
     async def _send_in_turns(self, target: MetricsTarget) -> None:
         while True:

@@ -78,6 +78,10 @@ class Request:
         """Append spans of a worker; how many."""
         return self._add(self._of(worker, resources), wire.spans(rows))
 
+    def add_own_spans(self, spans: list[bytes], resources: Resources) -> int:
+        """Append spans of the bridge itself, encoded already; how many."""
+        return self._add(self._of(None, resources), spans)
+
     def add_metrics(self, resource: bytes, metrics: Iterable[Metric]) -> None:
         """Append metrics, each with its data points, below a resource."""
         found = list(metrics)

@@ -32,6 +32,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 Settled = Callable[[list[Fate]], None]
+Observe = Callable[[Request, int, int, str | None], None]  # an attempt: begin and end, ns since 1970, and its error
 
 
 class Sender:
@@ -49,7 +50,9 @@ class Sender:
         max_bytes: int,
         dead_letters: DeadLetters,
         clock: Callable[[], float] = time.monotonic,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._transport = transport
         self._timeout = timeout_s
         self._bounded = retry_bounded_s
@@ -95,7 +98,7 @@ class Sender:
         return await self._send(request)
 
     async def _send(self, request: Request) -> Verdict:
-        started, round_number = self._clock(), self._round
+        started, round_number, start_ns = self._clock(), self._round, time.time_ns()
         try:
             verdict = await self._transport.send(request, self._timeout)
         except Exception as e:  # not to be expected; the records must not hang in the air for it
@@ -103,6 +106,8 @@ class Sender:
             verdict = Retry(f"{type(e).__name__}: {e}"[:500], bounded=True)
         self.attempts += 1
         self.seconds += self._clock() - started
+        if self._observe is not None:
+            self._observe(request, start_ns, time.time_ns(), None if isinstance(verdict, Accepted) else verdict.error)
         if isinstance(verdict, Accepted):
             self._pause = 0.0
             self.state, self.last_error = ("partial", verdict.message or "some records were rejected") if verdict.rejected else ("ok", None)

@@ -62,6 +62,14 @@ class ControlPlane:
         settings = self.settings
         self.registry = Registry(settings.data_dir / "registry")
         self._spools = list_spools(settings.data_dir / "spool")
+        self.exporter = Exporter(
+            settings=settings,
+            environment=Environment(),
+            spools=list(self._spools.values()),
+            data_dir=settings.data_dir,
+            tell=self._notice,
+            own=self._measures,
+        )
         if settings.store.enabled:
             await self._start_store()
         if settings.observability.enabled:
@@ -73,16 +81,7 @@ class ControlPlane:
                 )
             )
             self._wakes.append(self.live.wake)
-        self.exporter = await self._stack.enter_async_context(
-            Exporter(
-                settings=settings,
-                environment=Environment(),
-                spools=list(self._spools.values()),
-                data_dir=settings.data_dir,
-                tell=self._notice,
-                own=self._measures,
-            )
-        )
+        await self._stack.enter_async_context(self.exporter)
         self._wakes.append(self.exporter.wake)
 
     def _measures(self) -> list[Measure]:
@@ -106,9 +105,12 @@ class ControlPlane:
             )
         )
         readers = {name: SpoolReader(directory, "store") for name, directory in self._spools.items()}
+        own = self.exporter.own_traces
         hold_bytes = self.settings.spool.max_bytes // 2  # at 80 % the spool begins to leave records out
         self._indexer = await self._stack.enter_async_context(
-            Indexer(self.store, readers, poll_seconds=self._poll_seconds, hold_bytes=hold_bytes)
+            Indexer(
+                self.store, readers, poll_seconds=self._poll_seconds, hold_bytes=hold_bytes, observe=own.record if own is not None else None
+            )
         )
         self._wakes.append(self._indexer.wake)
 

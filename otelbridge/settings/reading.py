@@ -74,6 +74,8 @@ class Settings:
     export: sections.ExportSettings
     observability: sections.ObservabilitySettings
     service: sections.ServiceSettings
+    telemetry: sections.TelemetrySettings
+    log: sections.LogSettings
 
     def __init__(
         self,

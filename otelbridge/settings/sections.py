@@ -206,6 +206,20 @@ class ServiceSettings(Section, frozen=True):
     environment: Annotated[str | None, Meta(description="`deployment.environment.name`.")] = None
 
 
+class TelemetrySettings(Section, frozen=True):
+    """What the bridge tells of itself."""
+
+    own_traces: Annotated[
+        bool, Meta(description="Send spans of the bridge's own work too: export requests, index batches and loads of workers.")
+    ] = False
+
+
+class LogSettings(Section, frozen=True):
+    """The service's own log on stderr."""
+
+    format: Annotated[Literal["text", "json"], Meta(description="Lines of text, or one JSON object on each line.")] = "text"
+
+
 class Tree(Section, frozen=True):
     """All settings."""
 
@@ -223,3 +237,5 @@ class Tree(Section, frozen=True):
     export: ExportSettings = ExportSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     service: ServiceSettings = ServiceSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    log: LogSettings = LogSettings()

@@ -96,7 +96,7 @@ class Served:
         while not self.url:
             line = self.line()
             if "listens on" in line:
-                self.url = line.split()[3]
+                self.url = line[line.index("http://") :].split()[0]
 
     def line(self) -> str:
         """The next line it says; fails the test when it ends instead."""

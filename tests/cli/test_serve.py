@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import signal
 import socket
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from otelbridge.cli.stderr import JsonLines
 from tests.cli.conftest import Ended
 
 Program = Callable[..., Ended]
@@ -140,3 +144,36 @@ def test_wrong_settings_are_exit_code_2(program: Program, arguments: list[str], 
     assert ended.code == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_json_lines_on_stderr(serve: Callable[..., Any], processes: str) -> None:
+    """With log.format = json every line on stderr is one JSON object with time, level, logger and message, of each process."""
+    away = "http://127.0.0.1:9"
+    served = serve("--processes", processes, env={"OTELBRIDGE_LOG_FORMAT": "json", "OTELBRIDGE_AUTH_TOKEN": "", "OTEL_TRACES_SAMPLER": "odd",
+                                                  "OTEL_EXPORTER_OTLP_ENDPOINT": away, "OTELBRIDGE_SERVER_DRAIN_SECONDS": "0"})  # fmt: skip
+    put(served.url, "hello", HELLO)
+    assert get(f"{served.url}/w/hello/") == "one"
+    assert served.stop() == 0
+    lines = [json.loads(line) for line in "".join(served.said).splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert {line["logger"] for line in lines} >= {"otelbridge.serve", "otelbridge.otel"}
+    assert lines[0]["level"] in ("info", "warning")
+    assert ("hub" in {line.get("process") for line in lines}) is (processes == "2")
+
+
+def test_a_json_line_says_whom_it_is_about() -> None:
+    """Worker id and traceback are members of their own; whatever a guest put into the message, it stays one line of valid JSON."""
+    record = logging.LogRecord("otelbridge.tail", logging.ERROR, "", 0, "worker %s: %s", ("w", 'a"\n{\ud800\x00'), None)
+    record.worker_id = "w"
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    text = JsonLines("loader-1").format(record)
+    assert "\n" not in text
+    line = json.loads(text)
+    assert (line["level"], line["logger"], line["process"], line["workerId"]) == ("error", "otelbridge.tail", "loader-1", "w")
+    assert line["message"].startswith('worker w: a"\n{')
+    assert "ValueError: wrong" in line["exception"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line["time"])

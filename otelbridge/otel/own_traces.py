@@ -1,0 +1,138 @@
+"""The bridge's own spans: what it does behind the spool, told under its own resource. Off by default (`telemetry.own_traces`).
+
+They are for looking at the bridge, not part of what it promises: they wait in memory, are in no ledger, and go with the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from otelbridge.model.part import Part
+from otelbridge.otel import wire
+from otelbridge.otel.environment import BatchLimits
+from otelbridge.otel.request import Request
+from otelbridge.otel.resource import Resources
+from otelbridge.otel.sender import Fate, Sender
+from otelbridge.otel.span_rows import CLIENT, ERROR, INTERNAL, SpanRow
+
+__all__ = ["OwnTraces"]
+
+_MAX_WAITING: Final = 2_048  # spans, for each destination
+
+
+class _Target:
+    """A destination, and the spans that wait for it."""
+
+    def __init__(self, sender: Sender, send: Callable[[Sender, list[bytes]], Awaitable[None]], max_batch: int) -> None:
+        self.sender = sender
+        self.waiting: deque[bytes] = deque()
+        self._send = send
+        self._max_batch = max_batch
+        self._alone = asyncio.Lock()
+
+    async def flush(self) -> None:
+        """Send what waits, and wait for what is under way."""
+        async with self._alone:
+            while self.waiting:
+                await self._send(self.sender, [self.waiting.popleft() for _ in range(min(len(self.waiting), self._max_batch))])
+
+
+class OwnTraces:
+    """Takes spans on any thread, and sends them to each of `senders` in its own time; `start()` on the running loop, then `aclose()`.
+
+    `sent` counts spans that a destination took, `dropped` those that did not fit into the queue or were refused.
+    """
+
+    def __init__(self, senders: Sequence[Sender], resources: Resources, limits: BatchLimits) -> None:
+        self.sent = 0
+        self.dropped = 0
+        self._resources = resources
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._targets = [_Target(sender, self._send, limits.max_batch) for sender in senders]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def record(
+        self, name: str, start_ns: int, end_ns: int, attributes: Mapping[str, Any], error: str | None = None, *, client: bool = False
+    ) -> None:
+        """A span that has ended, each a trace of its own. `error`: what went wrong."""
+        own: dict[str, Any] = dict(attributes)
+        status, message = (ERROR, error[:500]) if error is not None else (0, "")
+        kind = CLIENT if client else INTERNAL
+        row = SpanRow(name, kind, os.urandom(16), os.urandom(8), b"", start_ns, max(end_ns, start_ns), own, status, message)
+        [data] = wire.spans([row])
+        with self._lock:
+            for target in self._targets:
+                if len(target.waiting) < _MAX_WAITING:
+                    target.waiting.append(data)
+                else:
+                    self.dropped += 1
+
+    def loaded(self, part: Part) -> None:
+        """The load that an invocation waited for, if it did. Whose it was is an attribute: the resource stays the bridge's."""
+        cold = part.end.cold_start if part.end is not None else None
+        if cold is not None:
+            attributes = {
+                "otelbridge.worker_id": part.worker.worker_id,
+                "otelbridge.worker_version": part.worker.version,
+                "otelbridge.compile_time_ms": cold.compile_ns / 1e6,
+            }
+            self.record("load worker", cold.start_ns, cold.end_ns, attributes)
+
+    def attempt(self, destination: str) -> Callable[[Request, int, int, str | None], None]:
+        """For a Sender: takes each attempt to send a request to a destination."""
+
+        def take(request: Request, start_ns: int, end_ns: int, error: str | None) -> None:
+            attributes = {
+                "otelbridge.destination": destination,
+                "otelbridge.signal": request.signal,
+                "otelbridge.records": request.records,
+                "otelbridge.bytes": len(request.payload()),
+            }
+            self.record("export", start_ns, end_ns, attributes, error, client=True)
+
+        return take
+
+    # ----------------------------------------------------------------------------------------------------------- work
+
+    def start(self) -> None:
+        """Begin to send."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run(target)) for target in self._targets]
+
+    async def drained(self) -> None:
+        """Send all that has been recorded."""
+        await asyncio.gather(*(target.flush() for target in self._targets))
+
+    async def aclose(self) -> None:
+        """Stop at once; what waits is gone. May be called twice."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            for target in self._targets:
+                await target.sender.aclose()
+
+    async def _run(self, target: _Target) -> None:
+        while True:
+            await asyncio.sleep(self._limits.delay_ms / 1000)
+            await target.flush()
+
+    async def _send(self, sender: Sender, batch: list[bytes]) -> None:
+        request = Request("spans")
+        request.add_own_spans(batch, self._resources)
+        await sender.deliver(request, self._settled)
+
+    def _settled(self, fates: list[Fate]) -> None:
+        for fate in fates:
+            count = sum(fate.counts.values())
+            if fate.reason is None:
+                self.sent += count
+            else:
+                self.dropped += count
