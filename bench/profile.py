@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from bench import peers
@@ -30,7 +30,7 @@ def measure(table: Table) -> None:
     http = _http(table)
     for kind, row in (("plain", "warm, no logs"), ("seed", "warm, 10 logs"), ("seed-fresh", "fresh memory, 10 logs")):
         layers = asyncio.run(_layers(kind, 300 if table.quick else 2_000))
-        layers["HTTP of ours: routes, request, response"] = http[kind] - http["floor"] - sum(layers.values())
+        layers["HTTP of ours, and the metrics of what was recorded"] = http[kind] - http["floor"] - sum(layers.values())
         layers["aiohttp and the socket (as plain aiohttp)"] = http["floor"]
         for layer, us in layers.items():
             table.note(f"{row}: {layer}", OURS, us, unit="us")
@@ -75,28 +75,29 @@ async def _layers(kind: str, repeats: int) -> dict[str, float]:
                 await run()
                 assert instance.restore()
 
-            sandbox = await _low(run, repeats)
-            out = {"guest: the engine, JavaScript of ours and the worker's": _quarter(guest)}
-            out["sandbox: clock, randomness, slice, copies"] = sandbox - _quarter(guest)
+            measured = {"sandbox": run, "loader": lambda: fetch(bare), "tail": lambda: fetch(tailed)}
             if isolation == "invocation":
-                out["sandbox: give the memory its image back"] = await _low(restored, repeats) - sandbox
-            below = sum(out.values())
-            loader = await _low(lambda: fetch(bare), repeats)
-            out["loader: ids, event, instance, messages, operations"] = loader - below
-            out["tail: the part, one write into the spool"] = await _low(lambda: fetch(tailed), repeats) - loader
-
+                measured["restore"] = restored
+            us = await _low(measured, repeats)
+            out = {"guest: the engine, JavaScript of ours and the worker's": _quarter(guest)}
+            out["sandbox: clock, randomness, slice, copies"] = us["sandbox"] - _quarter(guest)
+            if isolation == "invocation":
+                out["sandbox: give the memory its image back"] = us["restore"] - us["sandbox"]
+            out["loader: ids, event, instance, messages, operations"] = us["loader"] - sum(out.values())
+            out["tail: the part, one write into the spool"] = us["tail"] - us["loader"]
             return out
 
 
-async def _low(run: Callable[[], Awaitable[object]], repeats: int) -> float:
-    times = []
-    for i in range(repeats):
-        start = time.thread_time_ns()
-        await run()
-        times.append((time.thread_time_ns() - start) / 1000)
-        if i % 20 == 0:
-            await asyncio.sleep(0)
-    return _quarter(times[repeats // 10 :])
+async def _low(measured: Mapping[str, Callable[[], Awaitable[object]]], repeats: int) -> dict[str, float]:
+    """Us of each, taken in turns: what else runs on the machine comes and goes."""
+    times: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(repeats):
+        for name, run in measured.items():
+            start = time.thread_time_ns()
+            await run()
+            times[name].append((time.thread_time_ns() - start) / 1000)
+        await asyncio.sleep(0)
+    return {name: _quarter(found[repeats // 10 :]) for name, found in times.items()}
 
 
 def _quarter(values: list[float]) -> float:
