@@ -27,7 +27,7 @@ class Table:
 
     def __init__(self, *, quick: bool = False, rounds: int | None = None) -> None:
         self.quick = quick
-        self.count = rounds or (3 if quick else 5)
+        self.count = rounds or (2 if quick else 5)
         self.remarks: list[str] = []
         self._rows: dict[str, _Row] = {}
         self._began = time.time()
