@@ -166,3 +166,20 @@ def test_wrong_settings_are_explained(open_page: Callable[..., Page]) -> None:
     type_code(page, '{"enviroment": {}}')
     page.get_by_role("button", name="Run").click()
     expect(page.locator(".play-right [role=alert]")).to_contain_text("enviroment")
+
+
+def test_any_example_follows_any_other(open_page: Callable[..., Page]) -> None:
+    """However many examples are picked after one another, each brings its own code and description, and the list stays whole."""
+    page = open_page("/playground")
+    select = page.get_by_label("Example")
+    names = select.locator("option[value]:not([value=''])").all_inner_texts()
+    teaches = set()
+    for name in names + names[::-1] + [names[0], names[1], names[0], names[2]]:
+        select.select_option(label=name)
+        expect(page).to_have_url(re.compile(r"example="))
+        expect(select.locator("option:checked")).to_have_text(name)
+        expect(select.locator("option")).to_have_count(len(names))
+        teaches.add((name, page.locator(".teaches").inner_text()))
+    assert len(teaches) == len(names) == len({text for _, text in teaches})
+    select.select_option("errors")
+    expect(page.get_by_role("tab", name="prices.js")).to_be_visible()

@@ -17,12 +17,13 @@ import { useRun } from './run';
 const LONGEST = 1 << 20;
 
 export function PlaygroundPage() {
+  const { params } = usePlace();
   const { program, edit, latest, error } = useProgram();
   const { run, start, stop } = useRun();
   const [file, setFile] = useState('');
   const [target, setTarget] = useState<Target | null>(null);
   const [deploying, setDeploying] = useState(false);
-  const example = EXAMPLES.find((one) => one.id === usePlace().params.get('example'));
+  const example = EXAMPLES.find((one) => one.id === params.get('example'));
   // What was typed last, also when it has not been drawn yet: fingers are quicker.
   const runNow = (): void => void (latest.current && start(latest.current));
   useKeys([
