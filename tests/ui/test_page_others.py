@@ -76,6 +76,18 @@ def test_invocations_of_one_trace_stand_together(open_page: Callable[..., Page],
     expect(page.get_by_role("region", name="Trace").locator("tbody tr")).to_have_count(5)
 
 
+def test_list_turns_into_traces_and_back(open_page: Callable[..., Page], tea: Site) -> None:
+    """A change of the view shows nothing of the other view meanwhile, and then the rows of its own."""
+    page = open_page("/invocations?q=worker:tea")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    page.get_by_role("tab", name="Traces").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("thead")).to_contain_text("First event")
+    page.get_by_role("tab", name="Invocations").click()
+    expect(page.locator("tbody tr")).to_have_count(5)
+    expect(page.locator("thead")).to_contain_text("Outcome")
+
+
 def test_workers_are_listed_with_their_rates(open_page: Callable[..., Page], tea: Site) -> None:
     """Invocations, errors, p95, last use and a line of bars stand at each worker; the filter finds one."""
     page = open_page("/workers")

@@ -24,6 +24,8 @@ interface Trace {
 }
 
 interface Page<T> {
+  /** Traces, and not invocations: an answer stays until the next one is here, also over a change of the view. */
+  traces: boolean;
   rows: T[];
   nextCursor: string | null;
 }
@@ -42,8 +44,10 @@ export function InvocationsPage() {
     setOlder(null);
     setAt(-1);
   }, [key]);
-  const rows = [...(first.data?.rows ?? []), ...(older?.rows ?? [])];
-  const cursor = older ? older.nextCursor : (first.data?.nextCursor ?? null);
+  const data = first.data?.traces === traces ? first.data : undefined;
+  const further = older?.traces === traces ? older : null;
+  const rows = [...(data?.rows ?? []), ...(further?.rows ?? [])];
+  const cursor = further ? further.nextCursor : (data?.nextCursor ?? null);
   const addressOf = (row: Invocation | Trace): string =>
     'invocationId' in row ? `/invocations/${encodeURIComponent(row.invocationId)}` : `/invocations?q=${encodeURIComponent(`trace:${row.traceId}`)}&since=all`;
   const move = (to: number): void => {
@@ -61,7 +65,7 @@ export function InvocationsPage() {
     { key: 'r', label: 'Ask again', run: first.reload },
   ]);
   const more = (): void => {
-    void load(search, traces, cursor).then((page) => setOlder({ rows: [...(older?.rows ?? []), ...page.rows], nextCursor: page.nextCursor }));
+    void load(search, traces, cursor).then((page) => setOlder({ ...page, rows: [...(further?.rows ?? []), ...page.rows] }));
   };
   return (
     <div class="invocations">
@@ -95,7 +99,7 @@ export function InvocationsPage() {
           )}
         </div>
       )}
-      {first.data && !rows.length && !first.error && (
+      {data && !rows.length && !first.error && (
         <Empty title={search.since === 'all' && !fullQuery(search) ? 'No invocations yet' : 'No invocation fits'} curl={`curl -i ${location.origin}/w/hello/`}>
           Each call of a worker is one row here, with its outcome, its times and its waterfall. Widen the time range, or call a worker:
         </Empty>
@@ -108,11 +112,11 @@ async function load(search: Search, traces: boolean, cursor: string | null, sign
   const params = requestOf(search, { limit: '100', ...(cursor ? { cursor } : {}) });
   if (!traces) {
     const page = await get<{ invocations: Invocation[]; nextCursor: string | null }>(`/v1/invocations?${params}`, signal);
-    return { rows: page.invocations, nextCursor: page.nextCursor };
+    return { traces, rows: page.invocations, nextCursor: page.nextCursor };
   }
   const body = { view: 'traces', ...Object.fromEntries(params), limit: 50 };
   const page = await send<{ traces: Trace[]; nextCursor: string | null }>('POST', '/v1/query', body, signal);
-  return { rows: page.traces, nextCursor: page.nextCursor };
+  return { traces, rows: page.traces, nextCursor: page.nextCursor };
 }
 
 type List = { list: { current: HTMLTableSectionElement | null } };
