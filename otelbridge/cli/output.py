@@ -22,8 +22,9 @@ _WAIT_SECONDS = 1.0
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """One line on stderr, and the exit code. The message says what to do next."""
-    click.echo(f"{style('error:', 'red', sys.stderr)} {safe(message)}", err=True)
+    """The error on stderr, and the exit code. The message says what to do next; its lines stay lines, indented below the first."""
+    lines = "\n  ".join(safe(line) for line in message.split("\n"))
+    click.echo(f"{style('error:', 'red', sys.stderr)} {lines}", err=True)
     sys.exit(code)
 
 

@@ -60,7 +60,7 @@ _COLUMNS: Final = {
 def query(text: tuple[str, ...], file: Path | None, sql: str | None, form: str | None, url: str, token: str | None, **given: Any) -> None:
     """Count, measure and group what workers did. Behind `--`, words of QUERY may begin with -.
 
-    For example:  otelbridge query level:error -c count -c p99:wallMs -b worker --every 5m --since 6h
+    For example:  otelbridge query 'kind:invocation level:error' -c count -c p99:wallMs -b worker --every 5m --since 6h
     """
     words = " ".join(text)
     form = form or ("table" if is_pretty() else "json")

@@ -51,7 +51,11 @@ async def load_samples(bridge: Bridge | DataPlane) -> None:
 def _marks(directory: Path) -> Marks:
     """Worker files with what changes when they change."""
     marks: Marks = {}
-    for file in sorted(directory.iterdir()):
+    try:
+        files = sorted(directory.iterdir())
+    except OSError:
+        return marks  # the directory is gone: its workers are removed, and come back with it
+    for file in files:
         if file.suffix in WORKER_TYPES and not file.name.startswith("."):
             try:
                 stat = file.stat()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from otelbridge.cli.client import Client, service_options, worker_path
+from otelbridge.cli.client import Absent, Client, Refused, service_options, worker_path
 from otelbridge.cli.completion import complete_worker
 from otelbridge.cli.output import emit, fail, is_pretty, jsonl, say, table
 
@@ -69,11 +69,22 @@ def show_worker(worker_id: str, url: str, token: str | None) -> None:
 @click.argument("worker_ids", nargs=-1, required=True, shell_complete=complete_worker)
 @service_options
 def remove_workers(worker_ids: tuple[str, ...], url: str, token: str | None) -> None:
-    """Remove workers. Their logs stay."""
+    """Remove workers. Their logs stay. An id that is not there keeps none of the others; the exit code is then 1."""
     client = Client(url, token)
+    missing = []
     for worker_id in worker_ids:
-        client.call("DELETE", worker_path(worker_id))
-        say(f"removed {worker_id}")
+        try:
+            client.open("DELETE", worker_path(worker_id)).close()
+        except Refused as e:
+            if e.status != 404:
+                client.explain(e)
+            missing.append(worker_id)
+        except Absent as e:
+            client.explain_absence(e)
+        else:
+            say(f"removed {worker_id}")
+    if missing:
+        fail(f"no worker has the id {', '.join(repr(one) for one in missing)}")
 
 
 def worker_file(file: Path) -> tuple[bytes, str]:

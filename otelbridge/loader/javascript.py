@@ -243,6 +243,8 @@ class JsRun:
             self._done = message[5] is True
             return self._respond(message[1], message[3], message[4], blob)
         elif kind == "body" and self._body is not None:
+            if self._body.awaits_pull:  # else a guest beyond the prelude could fill the host's memory
+                raise BadMessage("it is a piece of the body that nobody asked for yet")
             self.response_bytes += len(blob)
             self._body.put(blob)
         elif kind == "end" and self._body is not None:

@@ -51,6 +51,15 @@ def test_workers_are_listed_shown_and_removed(peer: Callable[..., Peer], invoke:
     assert [(r.method, r.path) for r in service.requests[2:]] == [("DELETE", "/v1/workers/a"), ("DELETE", "/v1/workers/b")]
 
 
+def test_an_id_that_is_missing_keeps_no_other(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """rm goes on behind an id that nobody has, names it at the end, and exits with 1."""
+    service = peer((404, PROBLEM), (204, None))
+    result = invoke("workers", "rm", "gone", "b", "--url", service.url)
+    assert (result.exit_code, len(service.requests)) == (1, 2)
+    assert "removed b" in result.stderr
+    assert "'gone'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("status", "message"),
     [(422, "Invalid worker code: mainModule is wrong."), (401, "Give --token, or set OTELBRIDGE_TOKEN."), (500, "Invalid worker code")],
