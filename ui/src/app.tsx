@@ -104,7 +104,7 @@ function KeysDialog({ close }: { close(): void }) {
         {keys.map((key) => (
           <div key={key.key}>
             <dt>
-              {key.key.split(/[ +]/).map((one) => (
+              {(key.key === ' ' ? ['Space'] : key.key.split(/[ +]/)).map((one) => (
                 <kbd key={one}>{one === 'Mod' ? 'Ctrl' : one}</kbd>
               ))}
             </dt>

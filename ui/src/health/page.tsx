@@ -87,8 +87,8 @@ function Destinations({ exports, done }: { exports: Exports; done(): void }) {
       </header>
       {exports.destinations.length === 0 ? (
         <div class="panel-body">
-          <p class="muted">Nothing is sent on. Any OTLP endpoint can be a destination; start the service with:</p>
-          <Command text="OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 otelbridge serve" />
+          <p class="muted">Nothing is sent on. Any OTLP endpoint can be a destination; start the service with this, without <code>.venv/bin/</code> where the package is installed:</p>
+          <Command text="OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 .venv/bin/otelbridge serve" />
         </div>
       ) : (
         <div class="table-box">

@@ -103,7 +103,7 @@ function Fields({ record, search }: { record: Record_; search: Search }) {
           );
         })}
       </dl>
-      {record.exception?.stack && <pre class="detail-text stack">{record.exception.stack}</pre>}
+      {record.exception?.stack && !record.text.includes(record.exception.stack) && <pre class="detail-text stack">{record.exception.stack}</pre>}
     </>
   );
 }

@@ -25,6 +25,9 @@ interface Props {
   select?(since: number, until: number): void;
 }
 
+/** Steps between ticks where a half has no meaning. */
+const WHOLE = Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((step) => step * 10 ** n)).flat();
+
 const bars = uPlot.paths.bars!({ size: [0.9, 64], align: 1 });
 
 export function Chart(props: Props) {
@@ -45,6 +48,8 @@ export function Chart(props: Props) {
       grid: { stroke: colour('--line'), width: 1 },
       ticks: { stroke: colour('--line'), width: 1, size: 4 },
     };
+    const days = times.at(-1)! - times[0]! > 1.5 * 864e5;
+    const counts = series.every((one) => one.values.every((value) => value === null || Number.isInteger(value)));
     const stacked = kind === 'bars' ? stack(series.map((one) => one.values)) : series.map((one) => one.values);
     const options: uPlot.Options = {
       width: element.clientWidth || 300,
@@ -58,8 +63,8 @@ export function Chart(props: Props) {
         y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? high * 1.05 : 1] },
       },
       axes: [
-        { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((ms) => label(ms, bucketMs)) },
-        { ...axis, size: 48, space: 26, values: (_, ticks) => ticks.map((n) => number(n)) },
+        { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((ms) => label(ms, bucketMs, days)) },
+        { ...axis, size: 48, space: 26, ...(counts ? { incrs: WHOLE } : {}), values: (_, ticks) => ticks.map((n) => number(n)) },
       ],
       series: [
         {},
@@ -69,7 +74,8 @@ export function Chart(props: Props) {
             stroke: colour(one.colour),
             ...(kind === 'bars' ? { fill: colour(one.colour), paths: bars, width: 0 } : { width: 1.6, spanGaps: true }),
             ...(one.dashed ? { dash: [4, 4] } : {}),
-            points: { show: kind === 'line' && times.length < 40, size: 4 },
+            // A value without neighbours has no line: few values are seen by their points alone.
+            points: { show: kind === 'line' && one.values.filter((value) => value !== null).length < 40, size: 7, fill: colour(one.colour) },
           }),
         ),
       ],
@@ -130,12 +136,12 @@ function resolve(element: HTMLElement, colour: string): string {
   return found;
 }
 
-function label(ms: number, bucketMs: number): string {
+function label(ms: number, bucketMs: number, days: boolean): string {
   const date = new Date(ms);
   const two = (n: number): string => String(n).padStart(2, '0');
   const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
   if (bucketMs < 60_000) return `${time}:${two(date.getSeconds())}`;
-  return date.getHours() + date.getMinutes() === 0 ? `${two(date.getMonth() + 1)}-${two(date.getDate())}` : time;
+  return days && date.getHours() + date.getMinutes() === 0 ? `${two(date.getMonth() + 1)}-${two(date.getDate())}` : time;
 }
 
 /** What the pointer is on, in a box beside it. */

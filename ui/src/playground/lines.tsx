@@ -16,7 +16,10 @@ export interface Line {
 
 export function linesOf(run: Run): Line[] {
   const streamed = run.records.filter((record) => record.kind === 'log' || record.kind === 'exception');
-  const logs = run.result?.logs ?? [];
+  const logs = run.trace?.logs ?? run.result?.logs ?? [];
+  // Only the trace knows the stacks of logged errors, in the order of the lines.
+  const own = streamed.filter((record) => record.kind === 'log').sort((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0));
+  const stacks = new Map(own.length === logs.length ? own.map((record, n) => [record.id, stackOf(logs[n]!)]) : []);
   const thrown = run.result?.exceptions ?? [];
   if (streamed.length >= logs.length + thrown.length)
     return streamed.map((record) => ({
@@ -24,19 +27,21 @@ export function linesOf(run: Run): Line[] {
       timeMs: Number(BigInt(record.timeUnixNano) / 1_000n) / 1_000,
       level: record.level,
       text: record.exception ? `${record.exception.type}: ${record.exception.message}` : record.text,
-      stack: record.exception?.stack,
+      stack: record.exception?.stack ?? stacks.get(record.id),
     }));
   return [...logs.map(ofLog), ...thrown.map((one, n) => ({ key: `e${n}`, timeMs: one.timestamp, level: 'error' as const, text: `${one.name}: ${one.message}`, stack: one.stack }))].sort(
     (a, b) => a.timeMs - b.timeMs,
   );
 }
 
+const stackOf = (log: TraceLog): string | undefined => log.errorInfo?.find((info) => info?.stack)?.stack;
+
 const ofLog = (log: TraceLog, n: number): Line => ({
   key: `l${n}`,
   timeMs: log.timestamp,
   level: log.level,
   text: log.message.map(shown).join(' '),
-  stack: log.errorInfo?.find((info) => info?.stack)?.stack,
+  stack: stackOf(log),
 });
 
 interface Props {

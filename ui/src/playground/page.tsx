@@ -30,6 +30,13 @@ export function PlaygroundPage() {
     { key: 'Mod+Enter', label: 'Run the code', always: true, run: runNow },
     { key: 'd', label: 'Deploy as a worker', run: () => setDeploying(true) },
   ]);
+  const right = useRef<HTMLElement>(null);
+  const running = run.state === 'running';
+  const answered = run.state === 'finishing' || run.state === 'done';
+  useEffect(() => {
+    // Where the result stands below the code, nobody would see that there is one: again when it has its height.
+    if ((running || answered) && matchMedia('(max-width: 900px)').matches) right.current?.scrollIntoView({ block: 'start' });
+  }, [running, answered]);
   if (error) return <Failure error={error} />;
   if (!program) return <h1 class="unseen">Playground</h1>;
   const shown = [...program.files.map((one) => one.name), SETTINGS].includes(file) ? file : program.main.endsWith('.wasm') ? (program.files.find((one) => one.note)?.name ?? program.main) : program.main;
@@ -63,7 +70,7 @@ export function PlaygroundPage() {
           <Files program={program} edit={edit} shown={shown} show={(name) => (setFile(name), setTarget(null))} target={target} run={runNow} />
           <RequestForm request={program.request} set={(request) => edit({ ...program, request })} />
         </section>
-        <section class="play-right" aria-label="Result">
+        <section class="play-right" aria-label="Result" ref={right}>
           <Results
             run={run}
             files={program.files.map((one) => one.name)}

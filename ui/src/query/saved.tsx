@@ -10,7 +10,7 @@ interface Kept {
 }
 
 const OFFERED: Kept[] = [
-  { name: 'Errors by worker', address: '/query?q=level%3Aerror&by=worker' },
+  { name: 'Errors by worker', address: '/query?q=kind%3Ainvocation%20level%3Aerror&by=worker' },
   { name: 'Slowest paths (p95)', address: '/query?q=kind%3Ainvocation&calc=p95(wallMs)&calc=count&by=worker&by=path' },
   { name: 'Outcomes over time', address: '/query?q=kind%3Ainvocation&by=outcome&chart=bars' },
   { name: 'CPU time by worker', address: '/query?q=kind%3Ainvocation&calc=sum(cpuMs)&calc=p99(cpuMs)&by=worker' },
