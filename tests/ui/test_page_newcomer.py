@@ -157,9 +157,10 @@ def test_small_screens_cut_nothing(open_page: Callable[..., Page], once: Site) -
 
 
 def test_small_screen_goes_to_the_result(open_page: Callable[..., Page]) -> None:
-    """Where the result stands below the code, Run brings it into view."""
+    """Where the result stands below the code, Run brings it into view, from its top to its lines."""
     page = open_page("/playground", width=360, height=640)
     page.get_by_role("button", name="Run").click()
     outcome = page.locator(".result-head .outcome")
     expect(outcome).to_have_text("ok")
     expect(outcome).to_be_in_viewport()
+    expect(page.locator(".lines li").first).to_be_in_viewport()
