@@ -126,7 +126,7 @@ def test_whatever_a_guest_writes_can_be_sent(entries: list[tuple[int, bytes, int
     item = part(*[ring.pack(kind, payload, level=level, extra=extra) for kind, payload, level, extra in entries])
     for record in records(item):
         encoded = msgspec.json.encode(record)
-        assert b"\\u0000" not in encoded
+        assert b"\\u0000" not in encoded.replace(b"\\\\", b"")  # a guest may write those six characters as text
         json.loads(encoded.decode())
     again = decode(encode(item))
     assert records(again) == records(item)
