@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import platform
 import resource
@@ -25,6 +26,7 @@ __all__ = ["Code", "Engine", "EngineFull", "Template", "configure"]
 MIB = 1 << 20
 RESERVATION = 4 << 30  # address space per memory: all a 32-bit pointer can reach, so that bounds checks cost nothing
 GUARD = 32 * MIB
+ADDRESS_SPACE = 127 << 40  # of a process on 64-bit machines: 47 bits, less some room for everything else
 ASYNC_STACK = 16 * MIB
 WASM_STACK = 15 * MIB
 TABLE_ELEMENTS = 20_000
@@ -89,6 +91,15 @@ class Template:
         self.address = wasm.raw(self._pre)
 
 
+def _free_address_space() -> int:
+    """Bytes of addresses that this process can still reserve; where the system does not tell, all of them."""
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        used = 0
+    return ADDRESS_SPACE - used
+
+
 class Engine:
     """See the module's text. One per process (rule "FuncType used with two Engines aborts: one Engine per process").
 
@@ -146,12 +157,21 @@ class Engine:
     def _check_address_space(max_instances: int) -> None:
         # Rule "watch address-space limits (ulimit -v, containers)": 1000 instances reserve 8 TiB, touch next to nothing.
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        wanted = max_instances * MEMORIES * (RESERVATION + GUARD)
+        wanted = max_instances * (MEMORIES * (RESERVATION + GUARD) + ASYNC_STACK)
         if limit != resource.RLIM_INFINITY and limit < wanted:
             raise SandboxError(
                 f"The address space of this process is limited to {limit >> 30} GiB (ulimit -v), but {max_instances} "
                 f"sandbox instances reserve {wanted >> 30} GiB. Lift the limit or set sandbox.max_instances lower."
             )
+        # Engines that nobody uses any more may wait for the garbage collector with their reservations: after fifteen of
+        # them in one process wasmtime would abort it. Twice, because the reservation has to be one piece.
+        if _free_address_space() < 2 * wanted:
+            gc.collect()
+            if (free := _free_address_space()) < 2 * wanted:
+                raise SandboxError(
+                    f"This process has {free >> 30} GiB of address space left, but {max_instances} sandbox instances reserve "
+                    f"{wanted >> 30} GiB. Close other bridges in it or set sandbox.max_instances lower."
+                )
 
     async def __aenter__(self) -> Engine:
         return self

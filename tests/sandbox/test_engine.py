@@ -54,6 +54,34 @@ def test_limited_address_space(tmp_path: Path) -> None:
     assert "sandbox.max_instances" in out
 
 
+def test_engines_that_nobody_uses_give_their_addresses_back(tmp_path: Path) -> None:
+    """One engine after the other can be made in one process, also while the garbage collector is late; too many at once are an error."""
+    out = run(
+        """
+        import gc, sys
+        from pathlib import Path
+        from otelbridge.errors import SandboxError
+        from otelbridge.sandbox import Engine
+
+        gc.disable()
+        for _ in range(20):
+            engine = Engine(cache_dir=Path(sys.argv[1]))
+            engine.cycle = [engine]
+            engine.close()
+        kept = []
+        try:
+            while len(kept) < 20:
+                kept.append(Engine(cache_dir=Path(sys.argv[1])))
+        except SandboxError as error:
+            print(len(kept) > 10, error)
+        for engine in kept:
+            engine.close()
+        """,
+        tmp_path,
+    )
+    assert out.startswith("True This process has ")
+
+
 def test_life(tmp_path: Path) -> None:
     """An engine starts no thread until a guest runs, closes twice, and refuses instances afterwards."""
     out = run(
