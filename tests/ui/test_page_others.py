@@ -52,6 +52,7 @@ def test_waterfall_shows_all_parts_and_the_logs_among_them(open_page: Callable[.
     """Load, run, spans and subrequests are bars in their places; lines are on the axis and lead to their text."""
     first = tea.wait_for_logs("worker:tea kind:invocation path:/one")[0]
     page = open_page(f"/invocations/{first['invocationId']}")
+    page.locator(".waterfall li").first.wait_for()
     names = page.locator(".waterfall li .wf-name").all_inner_texts()
     assert names == ["invocation", "load and start", "run", "steep", "GET http://127.0.0.1:1/milk"]
     expect(page.locator(".wf-bar.subrequest")).to_have_class(re.compile("failed"))

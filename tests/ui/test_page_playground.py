@@ -50,6 +50,7 @@ def test_every_example_runs_and_shows_what_it_teaches(open_page: Callable[..., P
 def test_the_list_offers_every_example(open_page: Callable[..., Page]) -> None:
     """The examples that the tests run are all that the page has."""
     page = open_page("/")
+    page.get_by_label("Example").wait_for()
     values = page.locator("select[aria-label=Example] option").evaluate_all("options => options.map(o => o.value).filter(v => v)")
     assert values == list(EXAMPLES)
 
@@ -172,14 +173,18 @@ def test_any_example_follows_any_other(open_page: Callable[..., Page]) -> None:
     """However many examples are picked after one another, each brings its own code and description, and the list stays whole."""
     page = open_page("/playground")
     select = page.get_by_label("Example")
+    select.wait_for()
     names = select.locator("option[value]:not([value=''])").all_inner_texts()
     teaches = set()
-    for name in names + names[::-1] + [names[0], names[1], names[0], names[2]]:
+    before = ""
+    for name in [*names, *names[-2::-1], names[1], names[0], names[2]]:
         select.select_option(label=name)
         expect(page).to_have_url(re.compile(r"example="))
         expect(select.locator("option:checked")).to_have_text(name)
         expect(select.locator("option")).to_have_count(len(names))
-        teaches.add((name, page.locator(".teaches").inner_text()))
+        expect(page.locator(".teaches")).not_to_have_text(before)
+        before = page.locator(".teaches").inner_text()
+        teaches.add((name, before))
     assert len(teaches) == len(names) == len({text for _, text in teaches})
     select.select_option("errors")
     expect(page.get_by_role("tab", name="prices.js")).to_be_visible()
