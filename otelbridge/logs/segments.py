@@ -14,7 +14,7 @@ from typing import Any
 
 from otelbridge.errors import StoreError
 from otelbridge.logs.batch import Batch, Cursor
-from otelbridge.logs.room import lacks_space
+from otelbridge.logs.room import lacks_space, short_of_space
 from otelbridge.logs.segment import Segment, list_segments, segment_files
 from otelbridge.logs.writer import Writer
 
@@ -120,6 +120,8 @@ class Segments:
         """Store a batch. Errors of sqlite3 go through, nothing of the batch is stored then: try again later."""
         if self._writer is None:
             self._open_all()
+        if short_of_space(self.directory) and self._give_up_oldest() and self._writer is None:
+            self._open_all()
         assert self._writer is not None
         try:
             rejected = self._writer.add(batch)
@@ -173,8 +175,9 @@ class Segments:
 
     def make_room(self, error: Exception) -> bool:
         """After an error: if it comes from a full disk, remove the oldest segment. Whether one was removed: then try again."""
-        if not lacks_space(error, self.directory):
-            return False
+        return lacks_space(error, self.directory) and self._give_up_oldest()
+
+    def _give_up_oldest(self) -> bool:
         unopened = sorted(set(list_segments(self.directory)) - {segment.number for segment in self.all})
         if unopened and (not self.all or unopened[0] < self.all[0].number):
             return self._remove_file(unopened[0])
