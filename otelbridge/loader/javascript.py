@@ -15,30 +15,21 @@ from typing import Any
 from otelbridge.errors import WorkerError
 from otelbridge.loader.messages import BadMessage, frame, frames, key_of, response_headers
 from otelbridge.loader.operations import OperationError, Operations
-from otelbridge.loader.recorder import Recorder, pack_exception
+from otelbridge.loader.recorder import Recorder, error_of, pack_exception
 from otelbridge.loader.stream import BodyStream
+from otelbridge.loader.texts import HUNG, LIMIT_TEXTS, STOPPED
 from otelbridge.model.http import Response
 from otelbridge.sandbox import JsInstance, Meter, Stop
 
-__all__ = ["HUNG", "JsRun"]
+__all__ = ["JsRun"]
 
 _log = logging.getLogger("otelbridge.loader")
 
-HUNG = (
-    "The Workers runtime canceled this request because it detected that your Worker's code had hung and would never"
-    " generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"
-)
 MAX_PENDING = 10_000  # operations of one invocation at a time; a flood of timers must not fill the host's memory
 MAX_IN_FLIGHT_BYTES = 64 << 20  # bodies of its operations at a time: they are copies that its memory limit doesn't count
 FLOOD_BYTES = 64 << 10  # messages of one run from which on their cost is watched
 FLOOD_NS = 2_000_000  # how long a guest's messages may keep others from their turn
 FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
-STOPPED = "The bridge was stopped."
-LIMIT_TEXTS = {
-    "exceededCpu": "Worker exceeded CPU time limit.",
-    "exceededMemory": "Worker exceeded memory limit.",
-    "exceededWallTime": "Worker exceeded wall time limit.",
-}
 
 _PULL = frame(["pull"])
 
@@ -252,7 +243,7 @@ class JsRun:
         elif kind == "broken" and len(message) == 4:
             self.outcome = "exception"
             if self._body is not None:
-                self._body.break_off(_error_of(message, self.recorder))
+                self._body.break_off(error_of(message, self.recorder))
         elif kind == "result":
             if self._until_end:
                 self._result = blob
@@ -263,7 +254,7 @@ class JsRun:
             if self._until_end:
                 self._result = blob
             self.pass_through = message[4] is True
-            self._error = _error_of(message, self.recorder)
+            self._error = error_of(message, self.recorder)
         elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
             self._spawn(None, self.operations.drop(message[1]))
         elif kind == "forward":
@@ -406,10 +397,3 @@ class JsRun:
             self._answer.cancel()
         if self._body is not None:
             self._body.end()
-
-
-def _error_of(message: list[Any], recorder: Recorder) -> WorkerError:
-    stack = message[3] if isinstance(message[3], str) else None
-    if stack is not None and recorder.maps:
-        stack = recorder.maps.apply(stack)
-    return WorkerError(str(message[1]), str(message[2]), stack=stack, invocation_id=recorder.invocation_id, trace_id=recorder.trace_id)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from otelbridge.errors import WorkerError
 from otelbridge.model import ring
 from otelbridge.model.ids import TraceParent, new_ids
 from otelbridge.model.part import End, Part, WorkerRef
@@ -17,7 +19,7 @@ from otelbridge.model.sourcemap import SourceMaps
 from otelbridge.model.tolerant import read_json
 from otelbridge.model.trace import Event
 
-__all__ = ["Recorder", "pack_exception"]
+__all__ = ["Recorder", "error_of", "pack_exception"]
 
 
 class Recorder:
@@ -139,3 +141,11 @@ def pack_exception(name: str, message: str, stack: str | None) -> bytes:
     """A ring entry for an exception that the host raises on a worker's behalf, as the guest would have written it."""
     members = {"name": name, "message": message} | ({"stack": stack} if stack else {})
     return ring.pack(ring.EXCEPTION, msgspec.json.encode(members), level=4, time_ns=time.time_ns())
+
+
+def error_of(message: list[Any], recorder: Recorder) -> WorkerError:
+    """What a guest says it threw, [kind, name, message, stack, ...], with positions of its sources and the ids of the invocation."""
+    stack = message[3] if isinstance(message[3], str) else None
+    if stack is not None and recorder.maps:
+        stack = recorder.maps.apply(stack)
+    return WorkerError(str(message[1]), str(message[2]), stack=stack, invocation_id=recorder.invocation_id, trace_id=recorder.trace_id)
