@@ -19,6 +19,9 @@ protocol = "grpc"
 signals = ["logs"]
 """
 
+# A storm of kills and faults takes 30 s alone, and minutes where other tests take the cores.
+pytestmark = pytest.mark.timeout(400)
+
 
 async def test_kills_and_failing_collectors_lose_nothing(tmp_path: Path) -> None:
     """Through kills of the service, every fault of one collector and a second, real one that hangs: each record of each response
