@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
-__all__ = ["lacks_space", "short_of_space"]
+__all__ = ["disk_bytes", "lacks_space", "short_of_space"]
 
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What SQLite says when a file that it needs beside the database can't be made or grow: only looking at the disk tells why.
@@ -37,3 +38,11 @@ def short_of_space(directory: Path) -> bool:
     except OSError:
         return False
     return disk.free < min(_SPARE_BYTES, disk.total // 4)
+
+
+def disk_bytes(directory: Path) -> int:
+    """The size of the disk under a directory; all there can be when it can't be told."""
+    try:
+        return shutil.disk_usage(directory).total
+    except OSError:
+        return sys.maxsize

@@ -14,7 +14,7 @@ from typing import Any
 
 from otelbridge.errors import StoreError
 from otelbridge.logs.batch import Batch, Cursor
-from otelbridge.logs.room import lacks_space, short_of_space
+from otelbridge.logs.room import disk_bytes, lacks_space, short_of_space
 from otelbridge.logs.segment import Segment, list_segments, segment_files
 from otelbridge.logs.writer import Writer
 
@@ -224,9 +224,9 @@ class Segments:
             self._begin()  # so that retention by age comes to it too
 
     def _is_full(self, segment: Segment) -> bool:
-        # The size is looked at now and then only; it costs three calls of stat().
-        too_large = self._since_checkpoint == 0 and segment.bytes() > self._max_bytes // 8
-        return segment.records >= self._segment_records or too_large
+        """An eighth of what there is room for at most: what is given up at a time takes the newest records only when it has to."""
+        room = min(self._max_bytes, disk_bytes(self.directory))
+        return segment.records >= self._segment_records or segment.bytes() > max(room // 8, _WORTH_BYTES)
 
     def _begin(self) -> None:
         """Begin a new segment, and close the one that was filled."""

@@ -354,23 +354,26 @@ class Storm:
         """The loss ledger now."""
         return await self.ask("GET", "/v1/exports")
 
-    async def until(self, condition: Callable[[Any], bool]) -> Any:
+    async def until(self, condition: Callable[[Any], bool], *, seconds: float = 120) -> Any:
         """The first ledger that fits."""
+        deadline = time.monotonic() + seconds
+        ledger = None
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 if condition(ledger := await self.ledger()):
                     return ledger
+            assert time.monotonic() < deadline, f"{ledger}\n{self.service.said}"
             await asyncio.sleep(0.1)
 
     async def settled(self, *, seconds: float = 60) -> Any:
         """The ledger when nothing is queued any more."""
+        return await self.until(lambda ledger: not any(line["queued"] for line in _lines([ledger["total"], ledger["bridge"]])), seconds=seconds)
+
+    async def eventually(self, look: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
+        """Wait until what is looked at is so."""
         deadline = time.monotonic() + seconds
-        while True:
-            ledger = await self.ledger()
-            queued = [part["queued"] for part in (*ledger["total"].values(), *ledger["bridge"].values())]
-            if not any(queued):
-                return ledger
-            assert time.monotonic() < deadline, ledger
+        while not await look():
+            assert time.monotonic() < deadline, f"{await self.ledger()}\n{await self.text('/metrics')}\n{self.service.said}"
             await asyncio.sleep(0.1)
 
     def missing(self, receiver: Receiver) -> list[str]:

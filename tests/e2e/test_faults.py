@@ -46,8 +46,8 @@ async def test_kills_and_failing_collectors_lose_nothing(tmp_path: Path) -> None
             await storm.settled()
             faulty.poison = None
             again = await storm.ask("POST", "/v1/exports/resend?destination=otlp")
-            while not storm.acknowledged.keys() <= faulty.servers.keys():  # those that a kill left without an end come a moment later
-                await asyncio.sleep(0.05)
+            # Those that a kill left without an end come a moment later.
+            await storm.until(lambda _: storm.acknowledged.keys() <= faulty.servers.keys())
             ledger = await storm.settled()
             counters = await storm.text("/metrics")
             print(f"{len(storm.acknowledged)} responses, {storm.records} records, {service.kills} kills, {dict(storm.faults)}")
@@ -114,16 +114,14 @@ async def test_a_full_disk_loses_only_what_it_counts(tmp_path: Path, small: str)
             equations_hold(await storm.ledger())
             await collector.__aenter__()
             full = await storm.settled()
-            while int(re.findall(r"^otelbridge_spool_size_bytes.* (\d+)$", await storm.text("/metrics"), re.M)[0]) > 300_000:
-                await asyncio.sleep(0.1)
+            await storm.eventually(lambda: spool_is_small(storm))
             storm.length = 0
             async with storm.blowing():  # and there is space again
                 await storm.until(lambda _: len(storm.acknowledged) > before + 150)
             ledger = await storm.settled()
             if "store" in small:
                 last = list(storm.acknowledged)[-1]
-                while not (await storm.ask("GET", f"/v1/logs?q=invocation:{last}"))["logs"]:
-                    await asyncio.sleep(0.1)
+                await storm.eventually(lambda: is_stored(storm, last))
                 assert (await storm.ask("GET", "/v1/logs?q=kind:bridge+disk+full"))["logs"], "what the store removed is told"
 
     equations_hold(ledger)
@@ -135,3 +133,14 @@ async def test_a_full_disk_loses_only_what_it_counts(tmp_path: Path, small: str)
     assert ledger["total"]["logs"]["emitted"] == len(collector.records) + sum(lost.values())
     assert ledger["total"]["logs"]["emitted"] >= storm.records
     assert collector.notices, "the bridge tells of what it left out"
+
+
+async def spool_is_small(storm: Storm) -> bool:
+    """Whether what was sent is gone from the disk."""
+    sizes = re.findall(r"^otelbridge_spool_size_bytes.* (\d+)$", await storm.text("/metrics"), re.M)
+    return int(sizes[0]) < 300_000
+
+
+async def is_stored(storm: Storm, invocation: str) -> bool:
+    """Whether the log store has records of an invocation."""
+    return bool((await storm.ask("GET", f"/v1/logs?q=invocation:{invocation}"))["logs"])
