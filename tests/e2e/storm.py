@@ -367,7 +367,9 @@ class Storm:
 
     async def settled(self, *, seconds: float = 60) -> Any:
         """The ledger when nothing is queued any more."""
-        return await self.until(lambda ledger: not any(line["queued"] for line in _lines([ledger["total"], ledger["bridge"]])), seconds=seconds)
+        return await self.until(
+            lambda ledger: not any(line["queued"] for line in _lines([ledger["total"], ledger["bridge"]])), seconds=seconds
+        )
 
     async def eventually(self, look: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
         """Wait until what is looked at is so."""
