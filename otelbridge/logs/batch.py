@@ -84,7 +84,7 @@ def make_batch(spool: str, frames: Iterable[Frame], after: Cursor | None = None,
             continue
         if not (logs or spans or isinstance(item, Notice)):
             continue
-        entry = _entry(item, batch.names, logs)
+        entry = _entry(item, batch.names, logs, (spool, frame.boot, *frame.position, frame.time_ns))
         if not spans:
             entry.spans = []
         batch.entries.append(entry)
@@ -97,11 +97,11 @@ def _is_behind(before: Cursor, cursor: Cursor) -> bool:
     return (cursor.segment, cursor.offset) > (before.segment, before.offset) or cursor.boot > before.boot
 
 
-def _entry(item: SpoolItem, names: dict[str, tuple[str, int]], logs: bool) -> Entry:
+def _entry(item: SpoolItem, names: dict[str, tuple[str, int]], logs: bool, place: tuple[Any, ...]) -> Entry:
     if isinstance(item, Notice):
         return Entry(item, [_row(line, names) for line in lines(item)])
     found = list(entries(item))
-    entry = Entry(item, [_row(line, names) for line in lines(item, found)] if logs else [], _start(item))
+    entry = Entry(item, [_row(line, names) for line in lines(item, found)] if logs else [], _start(item, place))
     for one in found:
         if isinstance(one, SpanOpen | SpanClose):
             entry.spans.append(one)
@@ -141,9 +141,12 @@ def _layout(pieces: list[tuple[str, bool]]) -> str:
     return ",".join([str(-len(text) if is_json else len(text)) for text, is_json in pieces])
 
 
-def _start(part: Part) -> tuple[Any, ...]:
+def _start(part: Part, place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`place`: the members of the part's Place, which matters of the end only."""
     event = part.event
     detail: Any = [None, None, part.entrypoint, part.trace_flags, part.end]
+    if part.end is not None:
+        detail.append(place)
     if isinstance(event, FetchEvent):
         detail[:2] = event.headers, event.client_ip
         return (0, event.method, *split_url(clean_text(event.url)), None, _pack(detail))

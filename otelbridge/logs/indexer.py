@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import logging
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Self
 
@@ -14,6 +16,7 @@ from otelbridge.logs.batch import Batch, Cursor
 from otelbridge.logs.room import lacks_space
 from otelbridge.logs.store import Store
 from otelbridge.logs.wake import Wake
+from otelbridge.model.passage import Place
 from otelbridge.spool import Position, SpoolReader
 
 __all__ = ["Indexer"]
@@ -23,6 +26,7 @@ _log = logging.getLogger("otelbridge.logs")
 _BATCH_FRAMES = 512
 _BATCH_BYTES = 192 << 10  # some 512 records of usual size
 _MAX_BACKOFF = 10.0
+_REMEMBERED = 4_096  # batches of a spool
 
 
 class Indexer:
@@ -53,6 +57,8 @@ class Indexer:
         self._wakes: dict[str, Wake] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._caught_up: dict[str, asyncio.Event] = {}
+        # Where batches end, and when each was stored (ns). The first is where the memory begins, and its own time counts for nothing.
+        self._stored: dict[str, deque[tuple[Cursor, int]]] = {}
         self.stored_records = 0
         self.failures = 0  # writes that were tried again
 
@@ -100,6 +106,13 @@ class Indexer:
             return False
         return True
 
+    def stored_ns(self, place: Place) -> int | None:
+        """When what stands before a place of a spool was stored (ns); None when that is not or no longer known."""
+        stored = self._stored.get(place.spool, ())
+        wanted = (place.boot, place.segment, place.offset)
+        at = bisect.bisect_left(stored, wanted, key=lambda entry: (entry[0].boot, entry[0].segment, entry[0].offset))
+        return stored[at][1] if 0 < at < len(stored) else None
+
     def lag_bytes(self) -> int:
         """What is in the spools and not in the store for good. Reads file sizes: not for the event loop."""
         return sum(reader.backlog().bytes for reader in self._spools.values())
@@ -115,6 +128,7 @@ class Indexer:
         """Prepare a batch while the one before is being written: on two cores that nearly doubles the rate."""
         writing: asyncio.Task[None] | None = None
         after = self._store.cursor(name)
+        self._stored[name] = deque([(after or Cursor(0, 0, 0), 0)], maxlen=_REMEMBERED)
         committed = time.monotonic()
         try:
             while True:
@@ -168,6 +182,8 @@ class Indexer:
                 delay = min(delay * 2, _MAX_BACKOFF)
             else:
                 self._written(batch, start_ns, None)
+                if batch.cursor is not None:
+                    self._stored[name].append((batch.cursor, time.time_ns()))
                 self._failing.pop(name, None)
                 self._skipping.discard(name)
                 self.stored_records += batch.records

@@ -13,6 +13,7 @@ from otelbridge.logs.reader import Budget, Reader
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.writer import pack_id
 from otelbridge.model.part import End
+from otelbridge.model.passage import Place
 from otelbridge.model.record import ExceptionInfo
 from otelbridge.model.ring import LEVELS
 from otelbridge.model.trace import (
@@ -42,15 +43,16 @@ class _Found(msgspec.Struct):
     head: list[Any] = []
     detail: list[Any] = []
     end: End | None = None
+    place: Place | None = None
     logs: list[TraceLog] = []
     exceptions: list[TraceException] = []
     diagnostics: list[DiagnosticsEvent] = []
     spans: dict[int, dict[str, Any]] = {}
 
 
-def trace_item_json(segments: Sequence[Segment], invocation_id: str, budget: Budget) -> dict[str, Any] | None:
+def trace_item_json(segments: Sequence[Segment], invocation_id: str, budget: Budget) -> tuple[dict[str, Any], Place | None] | None:
     """The TraceItem of an invocation in Cloudflare's names, or None. It also has `spans`, and `timing` in full precision:
-    also where each of the subrequests began.
+    also where each of the subrequests began. Beside it: where its end stands in a spool, which older stores don't know.
 
     One that has not ended has no outcome, cpuTime and wallTime.
     """
@@ -59,7 +61,7 @@ def trace_item_json(segments: Sequence[Segment], invocation_id: str, budget: Bud
         with segment.reader(budget) as reader:
             if reader is not None:
                 _read(reader, pack_id(invocation_id), found)
-    return _assemble(found) if found.head else None
+    return (_assemble(found), found.place) if found.head else None
 
 
 def _read(reader: Reader, key: bytes | str, found: _Found) -> None:
@@ -71,6 +73,7 @@ def _read(reader: Reader, key: bytes | str, found: _Found) -> None:
     found.detail = msgspec.msgpack.decode(detail)
     if found.detail[4] is not None:
         found.end = msgspec.convert(found.detail[4], End)
+        found.place = msgspec.convert(found.detail[5], Place) if len(found.detail) > 5 else None
     records = ("r.number - r.skew", "r.kind", "r.level", "r.sequence", "r.span", "r.text", "r.layout", "r.extra")
     for time_ns, kind, level, sequence, span, text, layout, extra in reader.rows(
         records, "FROM records r WHERE r.invocation = ? AND r.kind < 2 ORDER BY r.number", (head[0],)
@@ -97,7 +100,7 @@ def _read(reader: Reader, key: bytes | str, found: _Found) -> None:
 
 def _assemble(found: _Found) -> dict[str, Any]:
     _, invocation, worker, version, trace, span, parent, start_ns, trigger, method, origin, path, query, name = found.head
-    extra, client_ip, entrypoint, _, _ = found.detail
+    extra, client_ip, entrypoint = found.detail[:3]
     event: Event
     if trigger == 0:
         event = FetchEvent(method, origin + path + query, extra, client_ip)

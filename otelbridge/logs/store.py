@@ -31,6 +31,7 @@ from otelbridge.logs.request import QueryRequest, read_request, span_of
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.segments import Segments
 from otelbridge.logs.tree import And, Condition, Literal, Not, Tree
+from otelbridge.model.passage import Place
 from otelbridge.model.record import Record
 from otelbridge.spool import Frame
 
@@ -235,6 +236,11 @@ class Store:
 
     async def invocation(self, invocation_id: str) -> dict[str, Any] | None:
         """One invocation as a TraceItem in Cloudflare's names, or None."""
+        found = await self.placed_invocation(invocation_id)
+        return None if found is None else found[0]
+
+    async def placed_invocation(self, invocation_id: str) -> tuple[dict[str, Any], Place | None] | None:
+        """invocation(), and where its end stands in a spool, if that is known."""
         return await self._read(lambda segments, budget: trace_item_json(segments, invocation_id, budget))
 
     async def query(self, request: dict[str, Any] | QueryRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.connect import connect
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import Destination, destinations
@@ -265,6 +266,10 @@ class Exporter:
             if untold(self._spools) == before:
                 break
         return self.exports()
+
+    def passages(self, invocation_id: str, place: Place | None) -> list[ExportPassage]:
+        """What is known of an ended invocation's way to each destination; `place`: where its end stands in a spool."""
+        return [lane.passage(name, invocation_id, place) for (name, _), lane in self.lanes.items()]
 
     def metrics_text(self) -> str:
         """The workers' metrics and those of spool and export, in Prometheus' text form. Looks at the sizes of a few files."""

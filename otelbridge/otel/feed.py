@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from otelbridge.model.passage import Place
 from otelbridge.otel.ledger import Ledger
+from otelbridge.otel.passages import Passages
 from otelbridge.spool import Frame, Position, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
@@ -22,9 +24,9 @@ class Token:
     """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
     the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
 
-    __slots__ = ("_fates", "_feed", "_held", "end", "extra", "number", "start", "time_ns", "worker_id")
+    __slots__ = ("_fates", "_feed", "_held", "end", "extra", "invocation_id", "number", "read_ns", "start", "time_ns", "worker_id")
 
-    def __init__(self, feed: Feed, number: int, frame: Frame) -> None:
+    def __init__(self, feed: Feed, number: int, frame: Frame, read_ns: int) -> None:
         self._feed = feed
         self._held = 1
         self._fates: dict[str | None, int] = {}
@@ -32,7 +34,9 @@ class Token:
         self.start = frame.start
         self.end = frame.position
         self.time_ns = frame.time_ns
+        self.read_ns = read_ns
         self.worker_id = ""
+        self.invocation_id = ""  # of a part
         self.extra = 0  # records that were not counted with the frame: the span of a lost end
 
     def hold(self) -> None:
@@ -52,10 +56,11 @@ class Token:
 class Feed:
     """See the module's text. `local` positions are those of one spool directory; blocking calls are named so."""
 
-    def __init__(self, directory: Path, *, consumer: str, ledger: Ledger, state: dict[str, Any] | None) -> None:
+    def __init__(self, directory: Path, *, consumer: str, ledger: Ledger, passages: Passages, state: dict[str, Any] | None) -> None:
         self.directory = directory
         self.reader = SpoolReader(directory, consumer)
         self._ledger = ledger
+        self._passages = passages
         self._scanner = SpoolReader(directory, None)
         self._done: list[tuple[Position, Position]] = []  # of an earlier process, above the lowest open position
         self._open: deque[Token] = deque()
@@ -72,6 +77,7 @@ class Feed:
             self._done, low = _merge(low, [(Position(*a), Position(*b)) for a, b in state["done"]])
             self.counted = max(Position(*state["counted"]), low)
             self.reader.seek(low)
+        self._taken = self.reader.position  # behind the last frame that has a token
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -84,10 +90,11 @@ class Feed:
         self._scanner.seek(self.counted)
         return self._scanner.read(max_bytes)
 
-    def token(self, frame: Frame) -> Token | None:
-        """A token for a frame; None when an earlier process was done with it."""
+    def token(self, frame: Frame, read_ns: int) -> Token | None:
+        """A token for a frame that was read at a time (ns); None when an earlier process was done with it."""
         self._number += 1
-        token = Token(self, self._number, frame)
+        token = Token(self, self._number, frame, read_ns)
+        self._taken = frame.position
         self._open.append(token)
         if self._was_done(frame.start):
             self._settled.add(token.number)
@@ -114,6 +121,17 @@ class Feed:
         self._ledger.emit(token.worker_id, token.extra)
         for reason, count in fates.items():
             self._ledger.settle(token.worker_id, reason, count)
+        if token.invocation_id:
+            self._passages.note(token.invocation_id, token.read_ns, fates)
+
+    def waiting(self, invocation_id: str) -> list[int]:
+        """When the frames of an invocation were read that are not settled. Looks at all that are under way."""
+        return [t.read_ns for t in self._open if t.invocation_id == invocation_id and t.number not in self._settled]
+
+    def has_read(self, place: Place) -> bool:
+        """Whether a frame of this spool has been read, by this process or an earlier one."""
+        boot = self.boot or place.boot  # 0: nothing has been read since the start
+        return (place.boot, place.segment, place.offset) <= (boot, *self._taken)
 
     @property
     def low(self) -> Position:

@@ -14,16 +14,19 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from otelbridge.model.count import count
 from otelbridge.model.part import Notice, SpoolItem, decode
+from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import LOGS, BatchLimits, Signal
 from otelbridge.otel.feed import Feed
 from otelbridge.otel.intake import Intake
 from otelbridge.otel.outbox import Batch, Outbox
+from otelbridge.otel.passages import passage
 from otelbridge.otel.progress import Progress
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.resend import resend
@@ -142,9 +145,9 @@ class Lane:
         if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
             writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
-            moved = bool(found)
+            moved, read_ns = bool(found), time.time_ns()
             for feed, frames in found:
-                await self._take(feed, frames)
+                await self._take(feed, frames, read_ns)
             # Looked up before the read: when that found nothing, all is read that an earlier process wrote.
             for feed, boot in writers if not moved else ():
                 if 0 < feed.boot < boot:
@@ -173,14 +176,14 @@ class Lane:
                     await asyncio.sleep(min(_LINGER_SECONDS, wait))
         self._room = False
 
-    async def _take(self, feed: Feed, frames: list[Frame]) -> None:
+    async def _take(self, feed: Feed, frames: list[Frame], read_ns: int) -> None:
         for number, frame in enumerate(frames):
             if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
                 self._launch()
                 await asyncio.sleep(0)
             self._written_by(feed, frame.boot)
             item = self._counted(feed, frame)
-            token = feed.token(frame)
+            token = feed.token(frame, read_ns)
             if token is None:
                 continue
             self._progress.dirty = True
@@ -189,7 +192,7 @@ class Lane:
             elif isinstance(item, Notice):
                 self.intake.notice(item, token)
             else:
-                token.worker_id = item.worker.worker_id
+                token.worker_id, token.invocation_id = item.worker.worker_id, item.invocation_id
                 self.intake.part(item, token, feed)
 
     def _written_by(self, feed: Feed, boot: int) -> None:
@@ -310,6 +313,15 @@ class Lane:
         await asyncio.to_thread(self._progress.release_blocking)
 
     # -------------------------------------------------------------------------------------------------------- looking
+
+    def passage(self, destination: str, invocation_id: str, place: Place | None) -> ExportPassage:
+        """What is known of an invocation's way; `place`: where its end stands in a spool."""
+        waiting = [read_ns for feed in self._progress.feeds for read_ns in feed.waiting(invocation_id)]
+        unread = place is not None and any(f.directory.name == place.spool and not f.has_read(place) for f in self._progress.feeds)
+        done = self._progress.passages.get(invocation_id)
+        since = min(waiting, default=None)
+        signal: Literal["logs", "spans"] = "logs" if self.signal == LOGS else "spans"
+        return passage(destination, signal, done, waits_since=since, waits=bool(waiting) or unread, error=self.sender.last_error)
 
     def lag_s(self) -> float:
         """Age of the oldest record that is on its way."""

@@ -16,6 +16,7 @@ import msgspec
 from otelbridge.otel.feed import Feed
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
+from otelbridge.otel.passages import Passages
 from otelbridge.spool import Frame
 
 __all__ = ["Progress"]
@@ -26,6 +27,7 @@ class Progress:
 
     def __init__(self, path: Path, *, consumer: str, spools: Sequence[Path]) -> None:
         self.ledger = Ledger()
+        self.passages = Passages()
         self.dirty = False  # something is to be noted
         self._consumer = consumer
         self._journal = Journal(path)
@@ -38,7 +40,7 @@ class Progress:
         """Read a further spool, from where it was left."""
         if all(feed.directory != directory for feed in self.feeds):
             state = self._states.get(directory.name)
-            self.feeds.append(Feed(directory, consumer=self._consumer, ledger=self.ledger, state=state))
+            self.feeds.append(Feed(directory, consumer=self._consumer, ledger=self.ledger, passages=self.passages, state=state))
             self._states.pop(directory.name, None)
 
     def read_blocking(self, max_bytes: int, max_frames: int) -> list[tuple[Feed, list[Frame]]]:

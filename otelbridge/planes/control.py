@@ -13,6 +13,7 @@ import msgspec
 
 from otelbridge.loader.registry import Registry
 from otelbridge.logs import Indexer, LiveTail, Store
+from otelbridge.model.passage import TailCall, TailPassage
 from otelbridge.model.process import ProcessState
 from otelbridge.otel import Environment, Exporter
 from otelbridge.otel.measures import Measure
@@ -28,11 +29,18 @@ class ControlPlane:
 
     It reads all spools of the data directory, also those that processes of an earlier start left behind. Whoever knows that
     one has grown calls wake(), else they are looked into every `poll_seconds`. `notice`: takes a record of the bridge itself.
-    `processes` are those of the service, set by whoever knows them; `numbers` gives numbers of theirs for metrics.
+    `processes` are those of the service, set by whoever knows them; `numbers` gives numbers of theirs for metrics,
+    `tail_calls` the calls of an invocation's tails, which an embedding program's workers have.
     """
 
     def __init__(
-        self, *, settings: Settings, notice: Callable[..., None], numbers: Callable[[], Numbers] = dict, poll_seconds: float = 1.0
+        self,
+        *,
+        settings: Settings,
+        notice: Callable[..., None],
+        numbers: Callable[[], Numbers] = dict,
+        tail_calls: Callable[[str], list[TailCall]] = lambda _: [],
+        poll_seconds: float = 1.0,
     ) -> None:
         self.settings = settings
         self.store: Store | None = None
@@ -43,6 +51,7 @@ class ControlPlane:
         self.processes: Sequence[ProcessState] = ()
         self._notice = notice
         self._numbers = numbers
+        self._tail_calls = tail_calls
         self._wakes: list[Callable[[], None]] = []
         self._ready = False
         self._stack = contextlib.AsyncExitStack()
@@ -172,6 +181,23 @@ class ControlPlane:
     def metrics_text(self) -> str:
         """Metrics of the bridge as Prometheus text."""
         return self.exporter.metrics_text()
+
+    async def invocation(self, invocation_id: str) -> dict[str, Any] | None:
+        """One invocation of the store as a TraceItem in Cloudflare's names; of one that has ended also what became of its
+        records: `tail` (TailPassage) and `exports` (ExportPassage each). None when there is none."""
+        found = await self.store.placed_invocation(invocation_id) if self.store is not None else None
+        if found is None:
+            return None
+        item, place = found
+        if "outcome" in item:
+            stored = self._indexer.stored_ns(place) if self._indexer is not None and place is not None else None
+            item["tail"] = TailPassage(
+                spooled_time_unix_nano=None if place is None else str(place.time_ns),
+                stored_time_unix_nano=None if stored is None else str(stored),
+                calls=self._tail_calls(invocation_id),
+            )
+            item["exports"] = self.exporter.passages(invocation_id, place)
+        return item
 
     async def worker_counters(self, worker_id: str | None = None) -> dict[str, dict[str, Any]]:
         """What the store has counted of all workers, or of one, by worker id."""

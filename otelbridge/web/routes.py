@@ -78,8 +78,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/v1/invocations/{invocationId}",
         handler=telemetry.get_invocation,
         summary="Show an invocation",
-        text="Its trace item, with Cloudflare's member names.",
-        result=dict[str, Any],
+        text="Its trace item, with Cloudflare's member names, and what became of its records: tail and exports.",
+        result=telemetry.InvocationBody,
         errors=(400, 404, 503),
     ),
     Route(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,7 @@ from msgspec import Meta
 from otelbridge.errors import QueryError
 from otelbridge.logs import QueryRequest, Store, tail_filter
 from otelbridge.logs.lookups import Key, KeyValue
+from otelbridge.model.passage import ExportPassage, TailPassage
 from otelbridge.web.problem import Problem, not_found
 from otelbridge.web.reply import Reply, event_stream, json_reply
 from otelbridge.web.route import Call, Parameter, readable
@@ -19,6 +20,7 @@ __all__ = [
     "SEARCH",
     "TAIL",
     "VALUES",
+    "InvocationBody",
     "KeysBody",
     "SqlBody",
     "ValuesBody",
@@ -81,6 +83,24 @@ class ValuesBody(msgspec.Struct, frozen=True):
     values: list[KeyValue]
 
 
+class InvocationBody(TypedDict, total=False):
+    """A trace item with Cloudflare's member names; `spans` and `timing` in full precision. `tail` and `exports`: what became of
+    its records, once it has ended."""
+
+    invocationId: str
+    workerId: str
+    traceId: str
+    outcome: str
+    event: dict[str, Any]
+    logs: list[dict[str, Any]]
+    exceptions: list[dict[str, Any]]
+    subrequests: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
+    timing: dict[str, Any]
+    tail: TailPassage
+    exports: list[ExportPassage]
+
+
 class SqlBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One SELECT over the views that docs/search.md describes; `params` for its question marks."""
 
@@ -100,7 +120,8 @@ async def get_invocations(call: Call) -> Reply:
 
 async def get_invocation(call: Call) -> Reply:
     """One invocation as a trace item."""
-    item = await _store(call).invocation(call.params["invocationId"])
+    _store(call)
+    item = await call.control.invocation(call.params["invocationId"])
     if item is None:
         raise not_found("No invocation in the store has this id; it may be too old, or still on its way.")
     return json_reply(item)

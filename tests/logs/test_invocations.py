@@ -50,8 +50,11 @@ def test_trace_item_is_what_the_tails_saw() -> None:
     entries = [opened, told, line("one", {"a": 1}, time_ns=START_NS + 3, span=1, info=[None, failure]), thrown("E", "m", "s"), closed]
     item = full(entries)
     with stored([item]) as segments:
-        found = trace_item_json(segments.all, item.invocation_id, Budget(60))
-    assert found is not None
+        stored_item = trace_item_json(segments.all, item.invocation_id, Budget(60))
+    assert stored_item is not None
+    found, place = stored_item
+    assert place is not None
+    assert (place.spool, place.boot > 0, place.time_ns > 0) == ("main", True, True)
     spans = found.pop("spans")
     timing = found.pop("timing")
     assert found == trace_item([decode(encode(item))]).to_json()  # type: ignore[list-item]
@@ -69,7 +72,7 @@ def test_events_that_are_no_requests(event: Any) -> None:
     with stored([item]) as segments:
         found = trace_item_json(segments.all, item.invocation_id, Budget(60))
         assert found is not None
-        assert found["event"] == trace_item([item]).to_json()["event"]
+        assert found[0]["event"] == trace_item([item]).to_json()["event"]
 
 
 @settings(max_examples=20)
@@ -84,8 +87,10 @@ def test_any_parts_in_any_segments_make_the_same_item(items: list[SpoolItem]) ->
             parts.setdefault(item.invocation_id, []).append(again)
     with stored(*[[item] for item in items], segment_records=5) as segments:
         for invocation_id, own in parts.items():
-            found = trace_item_json(segments.all, invocation_id, Budget(60))
-            assert found is not None
+            stored_item = trace_item_json(segments.all, invocation_id, Budget(60))
+            assert stored_item is not None
+            found, place = stored_item
+            assert (place is None) == (own[-1].end is None)
             if own[-1].end is None:
                 assert "outcome" not in found
                 continue

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from otelbridge.otel.feed import Feed
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger, total
+from otelbridge.otel.passages import Passages
 from otelbridge.otel.request import Request
 from otelbridge.otel.sender import Sender
 from otelbridge.otel.transport import Accepted
@@ -174,7 +175,7 @@ class FeedMachine(RuleBasedStateMachine):
         self.start(None)
 
     def start(self, state: dict[str, Any] | None) -> None:
-        self.feed = Feed(self.directory, consumer="c", ledger=Ledger(), state=state)
+        self.feed = Feed(self.directory, consumer="c", ledger=Ledger(), passages=Passages(), state=state)
         self.tokens: dict[int, Any] = {}
         self.pending = []
 
@@ -188,7 +189,7 @@ class FeedMachine(RuleBasedStateMachine):
     def read(self, count: int) -> None:
         for frame in self.feed.read_blocking(1000, count):
             number = int(frame.payload.rstrip(b"x"))
-            token = self.feed.token(frame)
+            token = self.feed.token(frame, 1)
             if token is not None:
                 assert number not in self.settled, "a frame that was noted as done came again"
                 self.tokens[number] = token
@@ -259,7 +260,9 @@ def test_a_wiped_spool_is_not_skipped(tmp_path: Path) -> None:
     """When the spool's directory was removed but the journal stayed, new frames are read from their beginning."""
     writer = SpoolWriter(tmp_path / "s")
     writer.append(b"new")
-    feed = Feed(tmp_path / "s", consumer="c", ledger=Ledger(), state={"low": (57, 900), "done": [], "counted": (57, 900)})
+    feed = Feed(
+        tmp_path / "s", consumer="c", ledger=Ledger(), passages=Passages(), state={"low": (57, 900), "done": [], "counted": (57, 900)}
+    )
     assert [f.payload for f in feed.read_blocking(100, 10)] == [b"new"]
     feed.close()
     writer.close()
