@@ -53,7 +53,7 @@ def test_waterfall_shows_all_parts_and_the_logs_among_them(open_page: Callable[.
     first = tea.wait_for_logs("worker:tea kind:invocation path:/one")[0]
     page = open_page(f"/invocations/{first['invocationId']}")
     page.locator(".waterfall li").first.wait_for()
-    names = page.locator(".waterfall li .wf-name").all_inner_texts()
+    names = page.get_by_role("list", name="Parts of the invocation").locator(".wf-name").all_inner_texts()
     assert names == ["invocation", "load and start", "run", "steep", "GET http://127.0.0.1:1/milk"]
     expect(page.locator(".wf-bar.subrequest")).to_have_class(re.compile("failed"))
     expect(page.locator(".waterfall")).to_contain_text("minutes=3")
@@ -63,6 +63,49 @@ def test_waterfall_shows_all_parts_and_the_logs_among_them(open_page: Callable[.
     assert steep["x"] + steep["width"] <= milk["x"] + 2
     page.locator(".wf-tick.warn").click()
     expect(page.locator(".lines .picked")).to_contain_text("refused" if "refused" in page.locator(".lines").inner_text() else "127.0.0.1")
+
+
+def test_waterfall_goes_on_after_the_end(open_page: Callable[..., Page], own_site: Callable[..., Site]) -> None:
+    """Tail, store and each export are bars after the end: a collector that is down is named while records wait for it, then they
+    are delivered without a reload; what a restart forgot is said to be no longer known."""
+    with Collector() as collector:
+        one = own_site(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BLRP_SCHEDULE_DELAY="100", OTEL_BSP_SCHEDULE_DELAY="100")
+        one.put("demo", "export default { fetch() { console.log('x'); console.log('y'); return new Response('x') } }")
+        collector.status = 503
+        one.ask("GET", "/w/demo/")
+        address = f"/invocations/{one.wait_for_logs('worker:demo kind:invocation path:/')[0]['invocationId']}"
+        page = open_page(address, of=one)
+        after = page.get_by_role("region", name="after its end")
+        rows = after.get_by_role("listitem")
+        expect(rows.filter(has_text="export: logs → otlp")).to_contain_text(re.compile("queued .*the destination says: .*503"))
+        names = ["tail", "store", "export: logs → otlp", "export: spans → otlp"]
+        assert after.locator(".wf-name").all_inner_texts() == names
+        expect(rows.first).to_contain_text("its record is in the spool")
+        expect(after.locator(".wf-bar.export.open")).to_have_count(2)
+        collector.status = 200
+        expect(rows.filter(has_text="logs → otlp")).to_contain_text("delivered 2 log records", timeout=30_000)
+        expect(rows.filter(has_text="spans → otlp")).to_contain_text("delivered", timeout=30_000)
+        expect(after.locator(".open")).to_have_count(0)
+        boxes: list[Any] = [bar.bounding_box() for bar in after.locator(".wf-bar").all()]
+        tail, store, logs, _ = boxes
+        assert tail["x"] <= store["x"] <= logs["x"] + 1
+        assert logs["width"] > 2 * tail["width"]
+        one.close()
+        one.start()
+        page = open_page(address, of=one)
+        rows = page.get_by_role("region", name="after its end").get_by_role("listitem")
+        expect(rows.filter(has_text="export: logs")).to_contain_text("no longer known")
+        expect(rows.filter(has_text="store")).to_contain_text("no longer known")
+        expect(rows.first).to_contain_text("its record is in the spool")
+
+
+def test_waterfall_says_when_nothing_is_exported(open_page: Callable[..., Page], tea: Site) -> None:
+    """Without a destination the line of the export says so, in place of a bar."""
+    first = tea.wait_for_logs("worker:tea kind:invocation path:/one")[0]
+    page = open_page(f"/invocations/{first['invocationId']}")
+    after = page.get_by_role("region", name="after its end")
+    expect(after.get_by_role("listitem").last).to_contain_text("no destination is set")
+    expect(after.locator(".wf-bar")).to_have_count(2)
 
 
 def test_invocations_of_one_trace_stand_together(open_page: Callable[..., Page], tea: Site) -> None:

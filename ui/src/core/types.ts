@@ -132,6 +132,26 @@ export interface TraceItem {
     subrequestStarts?: string[];
     load?: { startTimeUnixNano: string; endTimeUnixNano: string; compileMs: number };
   };
+  /** Once it has ended. A time that is left out is no longer known. */
+  tail?: {
+    spooledTimeUnixNano?: string;
+    storedTimeUnixNano?: string;
+    calls?: { name: string; startTimeUnixNano: string; endTimeUnixNano?: string; error?: string }[];
+  };
+  exports?: ExportPassage[];
+}
+
+/** The way of an invocation's records to one destination. */
+export interface ExportPassage {
+  destination: string;
+  signal: 'logs' | 'spans';
+  state: 'delivered' | 'queued' | 'rejected' | 'dropped' | 'nothing' | 'unknown';
+  readTimeUnixNano?: string;
+  settledTimeUnixNano?: string;
+  delivered?: number;
+  rejected?: number;
+  dropped?: { [reason: string]: number };
+  error?: string;
 }
 
 export interface RunResult {

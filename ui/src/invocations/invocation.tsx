@@ -7,6 +7,7 @@ import type { Invocation, Record_, TraceItem } from '../core/types';
 import { Waiting } from '../parts/connection';
 import { Copy, Empty, Fact, Failure, LevelBadge, OutcomeBadge } from '../parts/parts';
 import { InvocationTable } from './page';
+import { unsettled } from './after';
 import { Waterfall, type Tick } from './waterfall';
 
 export function InvocationPage({ id }: { id: string }) {
@@ -14,10 +15,11 @@ export function InvocationPage({ id }: { id: string }) {
   const logs = useLoad(`logs ${id}`, (signal) =>
     get<{ logs: Record_[] }>(`/v1/logs?${new URLSearchParams({ q: `invocation:${JSON.stringify(id)}`, order: 'asc', limit: '1000' })}`, signal),
   );
-  // One that still runs is looked at again.
-  useEvery(item.data && item.data.outcome === undefined ? 1_000 : null, () => {
+  // One that still runs is looked at again, and one whose records are still on their way.
+  const running = item.data !== undefined && item.data.outcome === undefined;
+  useEvery(running || (item.data && unsettled(item.data)) ? 1_000 : null, () => {
     item.reload();
-    logs.reload();
+    if (running) logs.reload();
   });
   const missing = item.error instanceof ApiError && item.error.problem.status === 404;
   if (missing)

@@ -4,11 +4,13 @@ import type { TraceItem } from '../core/types';
 export interface Bar {
   key: string;
   name: string;
-  kind: 'invocation' | 'queue' | 'load' | 'run' | 'subrequest' | 'span';
+  kind: 'invocation' | 'queue' | 'load' | 'run' | 'subrequest' | 'span' | 'tail' | 'export';
   depth: number;
   start: number;
   /** Null when it was never closed. */
   end: number | null;
+  /** In place of "never closed". */
+  open?: string;
   failed?: boolean;
   note?: string;
 }
