@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -111,15 +112,23 @@ def worker_path(worker_id: str) -> str:
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --url and --token, for commands that ask a service."""
-    url = click.option("--url", envvar="OTELBRIDGE_URL", default=DEFAULT_URL, show_default=True, help="The service to ask.")
+    url = click.option("--url", envvar="OTELBRIDGE_URL", default=default_url, help=f"The service to ask.  [default: {DEFAULT_URL}]")
     token = click.option("--token", envvar=["OTELBRIDGE_TOKEN", "OTELBRIDGE_AUTH_TOKEN"], help="Its auth.token.")
     return url(token(command))
+
+
+def default_url() -> str:
+    """Where `otelbridge serve` listens in this environment: on the port, and the address, of its own variables."""
+    host, port = os.environ.get("OTELBRIDGE_SERVER_HOST", ""), os.environ.get("OTELBRIDGE_SERVER_PORT", "")
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
+    host = everywhere.get(host) or (f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port if port.isdigit() and int(port) else 8787}"
 
 
 def client_of(context: click.Context) -> Client:
     """A client for shell completion: quick, and silent when there is no service."""
     options = {**(context.parent.params if context.parent else {}), **context.params}
-    return Client(options.get("url") or DEFAULT_URL, options.get("token"), timeout_s=0.5)
+    return Client(options.get("url") or default_url(), options.get("token"), timeout_s=0.5)
 
 
 def _refused(error: HTTPError) -> Refused:

@@ -69,6 +69,8 @@ def query(text: tuple[str, ...], file: Path | None, sql: str | None, form: str |
         return
     document = _from_file(file) if file is not None else _document(words, **given)
     answer = ask(Client(url, token), words, "POST", "/v1/query", json.dumps(document).encode())
+    for warning in answer.get("warnings", ()):
+        say(warning)
     view = next((name for name in (document.get("view"), *_VIEWS) if name in answer), None)
     rows = answer.get(view) or []
     if form == "json":

@@ -15,7 +15,7 @@ import msgspec
 
 from otelbridge.errors import BridgeError, WorkerError
 from otelbridge.loader.compute import KINDS, Compute, ComputeError
-from otelbridge.loader.outbound import EgressRefused, Outbound
+from otelbridge.loader.outbound import EgressRefused, Outbound, network_words
 from otelbridge.loader.values import decode, pack, unpack
 from otelbridge.model.code import INHERIT
 from otelbridge.model.http import Request, Response, check_headers, header
@@ -180,7 +180,7 @@ class Operations:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             error = type(e).__name__
             raise OperationError(
-                "TypeError" if isinstance(e, ValueError) else "Error", f"Network connection lost: {type(e).__name__}: {e}"[:500]
+                "TypeError" if isinstance(e, ValueError) else "Error", f"Network connection lost: {network_words(e)}"[:500]
             ) from e
         except WorkerError as e:
             error = e.name
@@ -271,6 +271,8 @@ class Operations:
                 if chunk:
                     return False, bytes(chunk)
         except (aiohttp.ClientError, TimeoutError, OSError, WorkerError) as e:
-            raise OperationError("Error", f"The body broke off: {type(e).__name__}: {e}"[:500]) from e
+            raise OperationError(
+                "Error", f"The body broke off: {e.message if isinstance(e, WorkerError) else network_words(e)}"[:500]
+            ) from e
         await self.drop(args.get("stream"))
         return True, b""

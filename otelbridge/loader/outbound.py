@@ -10,6 +10,7 @@ import asyncio
 import fnmatch
 import functools
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from yarl import URL
 
 from otelbridge.model.http import Request, Response
 
-__all__ = ["EgressRefused", "Outbound"]
+__all__ = ["EgressRefused", "Outbound", "network_words"]
 
 MAX_REDIRECTS = 20
 DNS_THREADS = 16
@@ -201,7 +202,7 @@ class Outbound:
                     total += len(chunk)
                     if total > self._max_response_bytes:
                         answer.close()
-                        raise aiohttp.ClientPayloadError(f"the response is larger than {self._max_response_bytes} bytes")
+                        raise aiohttp.ClientError(f"the response is larger than {self._max_response_bytes} bytes")
                     yield chunk
             finally:
                 release()
@@ -236,6 +237,35 @@ class Outbound:
 
     async def __aexit__(self, *_: Any) -> None:
         await self.aclose()
+
+
+def network_words(error: BaseException) -> str:
+    """What went wrong with a subrequest, for the worker: no name of a class of ours, and nothing of how we are made."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} can't be resolved"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "it is not valid"
+        return f"the certificate of {error.host} is refused: {reason}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"there is no TLS with {error.host} port {error.port}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{error.host} port {error.port} can't be reached: {_system(error.os_error)}"
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body ended too early"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not valid HTTP"
+    if isinstance(error, OSError):
+        return _system(error)
+    return str(error) if type(error) is aiohttp.ClientError or isinstance(error, ValueError) else "it failed"
+
+
+def _system(error: OSError) -> str:
+    """The system's own words; those of a failed connection name internals too."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _is_private_name(host: str) -> bool:

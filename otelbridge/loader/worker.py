@@ -16,7 +16,7 @@ from otelbridge.loader.instances import Instances
 from otelbridge.loader.javascript import JsRun
 from otelbridge.loader.messages import frame
 from otelbridge.loader.operations import Bindings, Operations
-from otelbridge.loader.outbound import Outbound
+from otelbridge.loader.outbound import Outbound, network_words
 from otelbridge.loader.recorder import Recorder
 from otelbridge.loader.values import decode, pack
 from otelbridge.loader.version import LoadFailed, Runtimes, Version
@@ -306,5 +306,5 @@ class Entrypoint:
         except WorkerError:
             raise
         except Exception as e:  # of the network, of the egress policy, of an embedding program's gateway
-            raise WorkerError("Error", f"Network connection lost: {type(e).__name__}: {e}") from e
+            raise WorkerError("Error", f"Network connection lost: {network_words(e)}") from e
         return answer

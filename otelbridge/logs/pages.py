@@ -149,10 +149,11 @@ def _record(row: list[Any]) -> Record:
     outcome, method, origin, path, query, status, wall_ns, cpu_ns, memory_bytes, cold = row[13:]
     time_ns = number - skew
     name = KINDS[kind]
-    message = fields = exception = None
+    message = fields = exception = info = None
     if name == "log":
         message = message_of(text, layout)
         fields = message[0] if layout == "j" and isinstance(message[0], dict) else None
+        info = msgspec.json.decode(extra) if extra is not None else None
     elif name == "exception":
         exception = msgspec.json.decode(extra, type=ExceptionInfo)
     elif name == "bridge":
@@ -180,6 +181,7 @@ def _record(row: list[Any]) -> Record:
         path=path,
         status=status,
         exception=exception,
+        error_info=info,
         wall_ms=wall_ns / 1e6 if own and wall_ns is not None else None,
         cpu_ms=cpu_ns / 1e6 if own and cpu_ns is not None else None,
         memory_bytes=memory_bytes if own else None,

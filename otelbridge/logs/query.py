@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import msgspec
 
 from otelbridge.logs.calculate import Group, Sums, Task, calculate, finish, group_values
+from otelbridge.logs.fields import FIELDS
 from otelbridge.logs.invocations import invocation_page
 from otelbridge.logs.pages import Span, page, read_cursor
 from otelbridge.logs.reader import Budget
-from otelbridge.logs.request import Having, QueryRequest, Wanted
+from otelbridge.logs.request import Having, QueryRequest, Wanted, member_or_field
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.traces import trace_page
 from otelbridge.model.record import rfc3339
@@ -21,7 +23,7 @@ __all__ = ["run_query"]
 
 
 def run_query(segments: Sequence[Segment], wanted: Wanted, budget: Budget) -> dict[str, Any]:
-    """The answer: {<view>: [...], nextCursor, statistics: {rowsRead, elapsedMs}}."""
+    """The answer: {<view>: [...], nextCursor, statistics: {rowsRead, elapsedMs}}; also `warnings`, in words, when there are some."""
     started = time.perf_counter()
     request = wanted.request
     cursor: str | None = None
@@ -32,7 +34,25 @@ def run_query(segments: Sequence[Segment], wanted: Wanted, budget: Budget) -> di
         rows, cursor = _page(segments, wanted, budget)
         read = len(rows)
     statistics = {"rowsRead": read, "elapsedMs": round((time.perf_counter() - started) * 1000, 3)}
-    return {request.view: rows, "nextCursor": cursor, "statistics": statistics}
+    answer = {request.view: rows, "nextCursor": cursor, "statistics": statistics}
+    warnings = _warnings(request, rows) if request.view == "calculations" else []
+    return answer | {"warnings": warnings} if warnings else answer
+
+
+def _warnings(request: QueryRequest, rows: list[dict[str, Any]]) -> list[str]:
+    """Names that no record has: most often they are written wrongly, and nothing else would say so."""
+    found = []
+    for calculation in request.calculations:
+        name, structured = member_or_field(calculation.key) if calculation.key is not None else ("", False)
+        if not structured or any(row["values"][calculation.name] for row in rows):
+            continue
+        if any(row["values"][calculation.name] == 0 for row in rows) and not calculation.operator.startswith("count"):
+            continue  # a number that happens to be 0
+        what = "value" if calculation.operator.startswith("count") else "number"
+        close = difflib.get_close_matches(name, FIELDS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        found.append(f"{calculation.name}: no record of the answer has a {what} named {name!r:.100}.{hint}")
+    return found
 
 
 def _page(segments: Sequence[Segment], wanted: Wanted, budget: Budget) -> tuple[list[Any], str | None]:

@@ -14,6 +14,7 @@ from otelbridge.logs.pattern import Pattern
 from otelbridge.logs.times import MAX_TIME_NS, point_ns
 from otelbridge.logs.tree import And, Condition, Contains, Matches, Or, Tree
 from otelbridge.logs.tree import Literal as Value
+from otelbridge.model.readable import readable
 
 __all__ = ["Calculation", "Filter", "Having", "Needle", "OrderBy", "QueryRequest", "Wanted", "member_or_field", "read_request", "span_of"]
 
@@ -115,7 +116,9 @@ def read_request(request: dict[str, Any] | QueryRequest, now_ns: int) -> Wanted:
     if not isinstance(request, QueryRequest):
         try:
             request = msgspec.convert(request, QueryRequest)
-        except (msgspec.ValidationError, RecursionError) as e:
+        except msgspec.ValidationError as e:
+            raise QueryError(readable(e, QueryRequest)) from e
+        except RecursionError as e:
             raise QueryError(f"{e}") from e
     parsed = parse(request.q, now_ns)
     counter = [0]

@@ -51,6 +51,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """One record, see design.md, Contract details. Members without a value are left out of its JSON.
 
     `outcome` and `status` are known from the end of the invocation on; the last four stand on its own record only.
+    `error_info`: of a console call with errors among its arguments, for each argument what is known of it, None for the others.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     path: str | None = None
     status: int | None = None
     exception: ExceptionInfo | None = None
+    error_info: list[Any] | None = None
     wall_ms: float | None = None
     cpu_ms: float | None = None
     memory_bytes: int | None = None
@@ -171,6 +173,7 @@ def _record(item: SpoolItem, line: Line) -> Record:
         path=path,
         status=end.status if end else None,
         exception=line.exception,
+        error_info=line.error_info,
         **_own(own),
     )
 

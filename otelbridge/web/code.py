@@ -12,8 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from otelbridge.errors import WorkerCodeError
 from otelbridge.model.code import INHERIT, MAX_CODE_BYTES, MAX_ENV_BYTES, Limits, WorkerCode, check_worker_id
+from otelbridge.model.readable import readable
 from otelbridge.web.problem import Problem, bad_request
-from otelbridge.web.route import readable
 
 __all__ = ["CODE_BYTES", "MODULE_TYPES", "CodeBody", "checked_worker_id", "code_from_json", "code_from_module", "worker_code"]
 
@@ -118,7 +118,7 @@ def _module(name: str, content: Any) -> Any:
 
 
 def _explained(error: msgspec.ValidationError) -> str:
-    text = readable(error)
+    text = readable(error, CodeBody)
     if text.startswith("Object contains unknown field "):
         name = text.removeprefix("Object contains unknown field ").rstrip(".")
         known = [field.encode_name for field in msgspec.structs.fields(CodeBody)]

@@ -12,12 +12,13 @@ from importlib import resources
 from typing import Final
 
 import msgspec
+from aiohttp import web
 
 from otelbridge.web.problem import Problem, not_found
 from otelbridge.web.reply import Header, Reply
 from otelbridge.web.route import Call, Route
 
-__all__ = ["PAGES"]
+__all__ = ["PAGES", "no_page"]
 
 _CONTENT_TYPES: Final = {
     "css": "text/css; charset=utf-8",
@@ -54,6 +55,16 @@ async def get_page(call: Call) -> Reply:
         detail = "This installation was made without the pages: `make ui` builds them. The API at /v1 is complete; GET /openapi.json describes it."
         raise Problem(404, "no-pages", "No pages", detail)
     return _reply(call, file, ("cache-control", "no-cache"))
+
+
+def no_page(request: web.BaseRequest) -> Reply | None:
+    """For a browser at an address where nothing is: the pages, which say so, with status 404. None when they were not built, or
+    the client does not ask for a page."""
+    file = _files().get("index.html")
+    if file is None or request.method not in ("GET", "HEAD") or "text/html" not in request.headers.get("accept", ""):
+        return None
+    headers = [*_SAFE, ("cache-control", "no-store"), ("vary", "accept"), ("content-type", file.content_type)]
+    return Reply(404, headers, file.data)
 
 
 async def get_file(call: Call) -> Reply:

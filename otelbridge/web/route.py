@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 from aiohttp import web
 
+from otelbridge.model.readable import readable
 from otelbridge.web.body import read_body
 from otelbridge.web.problem import Problem, bad_request, invalid, not_found
 from otelbridge.web.reply import Reply
@@ -179,13 +180,6 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as e:
-        raise invalid(readable(e)) from None
+        raise invalid(readable(e, kind)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise bad_request(f"The body is not JSON: {e}", "invalid-json", "Invalid JSON") from None
-
-
-def readable(error: msgspec.ValidationError) -> str:
-    """msgspec's message with the member's name in front: `limits.cpuMs: Expected int`."""
-    text, _, place = str(error).replace("`", "").partition(" - at ")
-    place = place.removeprefix("$").removeprefix(".").replace("key in ", "")
-    return f"{place}: {text}." if place else f"{text}."

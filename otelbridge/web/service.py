@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from otelbridge.processes.vitals import Row, Vitals
 from otelbridge.web.accept import Acceptor
 from otelbridge.web.invoke import PREFIX, invoke
-from otelbridge.web.pages import PAGES
+from otelbridge.web.pages import PAGES, no_page
 from otelbridge.web.problem import Problem, bad_request, problem_of
 from otelbridge.web.reply import Reply
 from otelbridge.web.route import Call, Route, Router, checked_query
@@ -156,7 +156,13 @@ class Service:
             self._authorize(request)
         if self._remote is not None and not self._is_local(request.method, path):
             return await self._remote.forward(request, target, self._bridge.settings.server.max_body_bytes)
-        route, params = self._router.find(request.method, path)
+        try:
+            route, params = self._router.find(request.method, path)
+        except Problem as e:
+            page = no_page(request) if e.status == 404 and not path.startswith(_API) else None
+            if page is None:
+                raise
+            return page
         checked = {} if route.query is None else checked_query(query, {parameter.name: parameter for parameter in route.query})
         call = Call(request, self._bridge, params, checked)
         return await route.handler(call)

@@ -11,9 +11,10 @@ from otelbridge.errors import QueryError
 from otelbridge.logs import QueryRequest, Store, tail_filter
 from otelbridge.logs.lookups import Key, KeyValue
 from otelbridge.model.passage import ExportPassage, TailPassage
+from otelbridge.model.readable import readable
 from otelbridge.web.problem import Problem, not_found
 from otelbridge.web.reply import Reply, event_stream, json_reply
-from otelbridge.web.route import Call, Parameter, readable
+from otelbridge.web.route import Call, Parameter
 
 __all__ = [
     "KEYS",
@@ -167,7 +168,7 @@ async def _question(call: Call, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await call.body(), type=kind)
     except msgspec.ValidationError as e:
-        raise QueryError(readable(e)) from None
+        raise QueryError(readable(e, kind)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise QueryError(f"The body is not JSON: {e}") from None
 

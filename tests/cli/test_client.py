@@ -148,3 +148,17 @@ def test_the_ledger_reads_as_a_table(peer: Callable[..., Peer], invoke: Invoke) 
     assert "last error: 503" in shown
     assert shown.splitlines()[-1].split() == ["total", "logs", "10", "7", "1", "0", "2", "spoolFull", "2"]
     assert json.loads(invoke("exports", "--url", service.url).stdout) == LEDGER
+
+
+def test_the_port_of_the_service_is_that_of_its_setting(peer: Callable[..., Peer], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the variables of `serve` say where it listens, client commands go there; --url and OTELBRIDGE_URL come before."""
+    service, other = peer({"workers": []}, {"workers": []}), peer({"workers": []}, {"workers": []})
+    monkeypatch.setenv("OTELBRIDGE_SERVER_PORT", service.url.rpartition(":")[2])
+    assert invoke("workers", "list").exit_code == 0
+    monkeypatch.setenv("OTELBRIDGE_SERVER_HOST", "0.0.0.0")
+    assert invoke("workers", "list").exit_code == 0
+    assert len(service.requests) == 2
+    assert invoke("workers", "list", "--url", other.url).exit_code == 0
+    monkeypatch.setenv("OTELBRIDGE_URL", other.url)
+    assert invoke("workers", "list").exit_code == 0
+    assert (len(service.requests), len(other.requests)) == (2, 2)

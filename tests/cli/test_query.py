@@ -153,3 +153,12 @@ def test_sql_goes_to_the_service_with_its_values(peer: Callable[..., Peer], invo
     assert [json.loads(line) for line in result.stdout.splitlines()] == [{"b": "x", "time": 2}, {"b": None, "time": 1.5}]
     shown = invoke("query", "--sql", "SELECT 1", "--format", "table", "--url", service.url).stdout.splitlines()
     assert shown[0].split() == ["B", "TIME"]
+
+
+def test_warnings_are_said(peer: Callable[..., Peer], invoke: Callable[..., click.testing.Result]) -> None:
+    """What the service warns of goes to stderr, the rows to stdout."""
+    answer: dict[str, Any] = {"calculations": ROWS, "nextCursor": None, "statistics": {}, "warnings": ["avg:walMs: no record has it."]}
+    result = invoke("query", "-c", "avg:walMs", "--url", peer(answer).url)
+    assert result.exit_code == 0
+    assert "no record has it" in result.stderr
+    assert "no record has it" not in result.stdout

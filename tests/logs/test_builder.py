@@ -326,3 +326,21 @@ async def test_store_takes_json_as_it_comes(data_dir: Path) -> None:
         msgspec.json.encode(answer)
         with pytest.raises(QueryError):
             await filled.store.query([1])  # type: ignore[arg-type]
+
+
+def test_names_that_no_record_has_are_told() -> None:
+    """A calculation over a field that nobody logged says so, with the known field of nearly that name; others say nothing."""
+    with stored(ITEMS) as segments:
+        calculations = [{"operator": "avg", "key": "walMs"}, {"operator": "avg", "key": "wallMs"}, {"operator": "max", "key": "ms"}]
+        answer = ask(segments, view="calculations", calculations=calculations)
+        assert answer["warnings"] == ["avg(walMs): no record of the answer has a number named 'walMs'. Did you mean wallMs?"]
+        answer = ask(segments, view="calculations", calculations=[{"operator": "countDistinct", "key": "nobody"}])
+        assert answer["warnings"] == ["countDistinct(nobody): no record of the answer has a value named 'nobody'."]
+        assert "warnings" not in ask(segments, view="calculations", calculations=calculations[1:], groupBy=["worker"])
+        assert "warnings" not in ask(segments, view="events")
+
+
+def test_an_unknown_operator_is_told_with_those_there_are() -> None:
+    """Whoever asks for p98 is told which percentiles there are."""
+    with pytest.raises(QueryError, match=r"operator: Invalid enum value 'p98'; it is one of .*p95, p99, p999"):
+        read_request({"view": "calculations", "calculations": [{"operator": "p98", "key": "wallMs"}]}, NOW)

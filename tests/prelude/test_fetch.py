@@ -126,6 +126,37 @@ async def test_what_can_not_be_fetched(run: Run, origin: str) -> None:
     assert got == [["TypeError", True], ["TypeError", True], ["Error", True]]
 
 
+async def test_network_errors_name_nothing_of_ours(run: Run, origin: str) -> None:
+    """A name that does not exist, a closed port, no TLS, no HTTP, a body that breaks off: each is said
+    in words, and no word is a class or a setting of the host's language."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = (await reader.readline()).split()[1]
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
+        writer.write({b"/none": b"", b"/mad": b"hello\r\n\r\n"}.get(target, head + b"abc"))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        urls = ["http://no-such-name.invalid/", "http://127.0.0.1:1/", f"{origin.replace('http', 'https')}/"]
+        urls += [f"http://127.0.0.1:{port}/{path}" for path in ("none", "mad", "short")]
+        source = f"""const out = [];
+            for (const url of {urls}) await fetch(url).then((r) => r.text()).then(out.push.bind(out), (e) => out.push(e.message));
+            return out;"""
+        got, _ = await run(worker(origin, source))
+    lost = "Network connection lost: "
+    assert got == [
+        f"{lost}the name no-such-name.invalid can't be resolved",
+        f"{lost}127.0.0.1 port 1 can't be reached: Connection refused",
+        f"{lost}there is no TLS with 127.0.0.1 port {origin.rpartition(':')[2]}",
+        f"{lost}the server closed the connection without an answer",
+        f"{lost}the answer is not valid HTTP",
+        "The body broke off: the body ended too early",
+    ]
+
+
 async def test_a_request_is_sent_once(run: Run, origin: str) -> None:
     """A request whose body is gone can't be fetched again."""
     source = "const r = new Request(origin + '/echo', { method: 'POST', body: 'x' }); await fetch(r); await fetch(r);"

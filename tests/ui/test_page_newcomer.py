@@ -90,6 +90,53 @@ def test_logged_error_is_shown_with_its_stack(open_page: Callable[..., Page]) ->
     expect(page.locator(".cm-here")).to_contain_text("console.error")
 
 
+def test_logged_error_keeps_its_stack_in_logs_and_invocation(open_page: Callable[..., Page], site: Site) -> None:
+    """The stack of an Error that was logged stands below the line of its invocation, and among the fields of its record."""
+    site.put("logs-error", "export default { fetch() { console.error('lost', new Error('the key')); return new Response('x') } }")
+    site.ask("GET", "/w/logs-error/")
+    record = site.wait_for_logs("worker:logs-error kind:log")[0]
+    assert record["text"] == "lost Error: the key"
+    page = open_page(f"/invocations/{record['invocationId']}")
+    expect(page.locator(".lines")).to_contain_text("at fetch (index.js:1:")
+    page.goto(f"{site.url}/logs?q=worker:logs-error&row={record['id']}")
+    expect(page.get_by_label("Stack of a logged error")).to_contain_text("at fetch (index.js:1:")
+
+
+def test_refused_deploy_is_no_worker(open_page: Callable[..., Page], own_site: Callable[..., Site]) -> None:
+    """Code that did not start is not listed among the workers; one that was called and then removed still is."""
+    one = own_site()
+    body = {"mainModule": "index.js", "modules": {"index.js": "throw new Error('not today')"}}
+    assert one.ask("PUT", "/v1/workers/refused", body)[0] == 422
+    one.put("removed", "export default { fetch() { throw new Error('always') } }")
+    one.ask("GET", "/w/removed/")
+    assert one.ask("DELETE", "/v1/workers/removed")[0] == 204
+    one.wait_for_logs("worker:refused kind:invocation")
+    one.wait_for_logs("worker:removed kind:invocation")
+    page = open_page("/workers", of=one)
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("removed not registered")
+
+
+def test_address_without_a_page_says_so(open_page: Callable[..., Page], site: Site) -> None:
+    """A browser at an address where nothing is gets the pages, which say so, with status 404; a program gets a problem."""
+    page = open_page("/nopage")
+    expect(page.locator("main")).to_contain_text("There is no such page")
+    assert site.ask("GET", "/nopage", accept="text/html")[0] == 404
+    status, problem = site.ask("GET", "/nopage")
+    assert (status, problem["title"]) == (404, "Not found")
+    assert site.ask("GET", "/v1/nothing", accept="text/html")[1]["status"] == 404
+
+
+def test_unknown_field_is_said(open_page: Callable[..., Page], site: Site) -> None:
+    """An average of a field that no record has is not an empty cell without a word."""
+    site.put("plain", "export default { fetch: () => new Response('x') }")
+    site.ask("GET", "/w/plain/")
+    site.wait_for_logs("worker:plain kind:invocation")
+    page = open_page("/query?q=worker:plain&calc=avg(walMs)")
+    expect(page.get_by_role("status").filter(has_text="walMs")).to_contain_text("Did you mean wallMs?")
+
+
 def test_errors_by_worker_counts_failures(open_page: Callable[..., Page], once: Site) -> None:
     """A call that threw counts as one error, though it left two records."""
     page = open_page("/query")
@@ -147,13 +194,19 @@ def test_small_screens_cut_nothing(open_page: Callable[..., Page], once: Site) -
 
     page.goto(f"{once.url}/workers?filter=once")
     assert page.get_by_role("link", name="1 (100 %)").evaluate("link => link.getClientRects().length") == 1
+    p95 = page.locator("tbody td").nth(4)
+    expect(p95).to_contain_text("s")
+    lines = "cell => { const range = document.createRange(); range.selectNodeContents(cell); return new Set([...range.getClientRects()].map((r) => r.top)).size }"
+    assert p95.evaluate(lines) == 1
 
     first = once.wait_for_logs("worker:once kind:invocation")[0]
     page.goto(f"{once.url}/invocations/{first['invocationId']}")
-    page.locator(".wf-axis").wait_for()
-    boxes: list[Any] = [label.bounding_box() for label in page.locator(".wf-axis .wf-lane span").all() if label.is_visible()]
-    assert len(boxes) >= 3
-    assert all(left["x"] + left["width"] <= right["x"] for left, right in itertools.pairwise(boxes))
+    page.locator(".wf-axis").last.wait_for()
+    assert page.locator(".wf-axis").count() == 2  # of the run, and of what came after it
+    for axis in page.locator(".wf-axis").all():
+        boxes: list[Any] = [label.bounding_box() for label in axis.locator(".wf-lane span").all() if label.is_visible()]
+        assert len(boxes) >= 3
+        assert all(left["x"] + left["width"] <= right["x"] for left, right in itertools.pairwise(boxes))
 
 
 def test_small_screen_goes_to_the_result(open_page: Callable[..., Page]) -> None:

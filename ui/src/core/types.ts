@@ -37,6 +37,8 @@ export interface Record_ {
   path?: string;
   status?: number;
   exception?: { type: string; message: string; stack?: string };
+  /** Of a console call with errors among its arguments: for each argument what is known of it. */
+  errorInfo?: ErrorInfo[];
   wallMs?: number;
   cpuMs?: number;
   memoryBytes?: number;
@@ -68,11 +70,13 @@ export interface Invocation {
   exceptions: number;
 }
 
+export type ErrorInfo = { name?: string; message?: string; stack?: string } | null;
+
 export interface TraceLog {
   timestamp: number;
   level: Level;
   message: unknown[];
-  errorInfo?: ({ name?: string; message?: string; stack?: string } | null)[];
+  errorInfo?: ErrorInfo[];
 }
 
 export interface TraceException {
@@ -189,6 +193,8 @@ export interface CalculationRow {
 export interface QueryAnswer {
   calculations?: CalculationRow[];
   nextCursor?: string | null;
+  /** Names that no record has, in words. */
+  warnings?: string[];
   statistics: { rowsRead: number; elapsedMs: number };
 }
 

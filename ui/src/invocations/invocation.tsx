@@ -6,6 +6,7 @@ import { useEvery, useLoad } from '../core/load';
 import type { Invocation, Record_, TraceItem } from '../core/types';
 import { Waiting } from '../parts/connection';
 import { Copy, Empty, Fact, Failure, LevelBadge, OutcomeBadge } from '../parts/parts';
+import { loggedStacks } from '../parts/stack';
 import { InvocationTable } from './page';
 import { unsettled } from './after';
 import { Waterfall, type Tick } from './waterfall';
@@ -98,7 +99,7 @@ function Shown({ item, records }: { item: TraceItem; records: Record_[] }) {
               <li key={record.id} id={`line-${record.id}`} class={`${record.level} ${picked === record.id ? 'picked' : ''}`}>
                 <span class="offset">+{duration(ticks[n]!.ms)}</span>
                 <LevelBadge level={record.level} />
-                <pre>{record.text}</pre>
+                <pre>{[record.text, ...loggedStacks(record.errorInfo)].join('\n')}</pre>
               </li>
             ))}
           </ol>

@@ -8,6 +8,7 @@ import { anew, narrowed, type Search } from '../core/search';
 import type { Record_ } from '../core/types';
 import { Waiting } from '../parts/connection';
 import { Copy, Failure } from '../parts/parts';
+import { loggedStacks } from '../parts/stack';
 
 interface Field {
   name: string;
@@ -103,6 +104,11 @@ function Fields({ record, search }: { record: Record_; search: Search }) {
           );
         })}
       </dl>
+      {loggedStacks(record.errorInfo).map((stack, n) => (
+        <pre key={n} class="detail-text stack" tabIndex={0} aria-label="Stack of a logged error">
+          {stack}
+        </pre>
+      ))}
       {record.exception?.stack && !record.text.includes(record.exception.stack) && <pre class="detail-text stack">{record.exception.stack}</pre>}
     </>
   );

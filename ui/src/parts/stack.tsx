@@ -1,4 +1,8 @@
 // Stack traces with positions to click.
+import type { ErrorInfo } from '../core/types';
+
+/** The stacks of the errors among a console call's arguments: its text has only their names and messages. */
+export const loggedStacks = (infos: ErrorInfo[] | undefined): string[] => (infos ?? []).flatMap((info) => (info?.stack ? [info.stack] : []));
 
 const PLACE = /([\w./@-]+\.[mc]?js):(\d+):(\d+)/g;
 

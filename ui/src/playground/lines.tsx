@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { duration, shown } from '../core/format';
 import type { Level, TraceLog } from '../core/types';
 import { LevelBadge } from '../parts/parts';
-import { Stack } from '../parts/stack';
+import { loggedStacks, Stack } from '../parts/stack';
 import type { Run } from './run';
 
 export interface Line {
@@ -17,9 +17,6 @@ export interface Line {
 export function linesOf(run: Run): Line[] {
   const streamed = run.records.filter((record) => record.kind === 'log' || record.kind === 'exception');
   const logs = run.trace?.logs ?? run.result?.logs ?? [];
-  // Only the trace knows the stacks of logged errors, in the order of the lines.
-  const own = streamed.filter((record) => record.kind === 'log').sort((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0));
-  const stacks = new Map(own.length === logs.length ? own.map((record, n) => [record.id, stackOf(logs[n]!)]) : []);
   const thrown = run.result?.exceptions ?? [];
   if (streamed.length >= logs.length + thrown.length)
     return streamed.map((record) => ({
@@ -27,21 +24,19 @@ export function linesOf(run: Run): Line[] {
       timeMs: Number(BigInt(record.timeUnixNano) / 1_000n) / 1_000,
       level: record.level,
       text: record.exception ? `${record.exception.type}: ${record.exception.message}` : record.text,
-      stack: record.exception?.stack ?? stacks.get(record.id),
+      stack: record.exception?.stack ?? loggedStacks(record.errorInfo)[0],
     }));
   return [...logs.map(ofLog), ...thrown.map((one, n) => ({ key: `e${n}`, timeMs: one.timestamp, level: 'error' as const, text: `${one.name}: ${one.message}`, stack: one.stack }))].sort(
     (a, b) => a.timeMs - b.timeMs,
   );
 }
 
-const stackOf = (log: TraceLog): string | undefined => log.errorInfo?.find((info) => info?.stack)?.stack;
-
 const ofLog = (log: TraceLog, n: number): Line => ({
   key: `l${n}`,
   timeMs: log.timestamp,
   level: log.level,
   text: log.message.map(shown).join(' '),
-  stack: stackOf(log),
+  stack: loggedStacks(log.errorInfo)[0],
 });
 
 interface Props {

@@ -75,6 +75,11 @@ export function QueryPage() {
               compare with before
             </Chip>
           </div>
+          {(table.data?.warnings ?? []).map((warning) => (
+            <p class="note warn" key={warning} role="status">
+              {warning}
+            </p>
+          ))}
           {error && <Failure error={error} text={question.search.q} offset={offsetOf(question.search)} />}
           {table.loading && !table.data && <Waiting since={table.since} what="the answer" />}
           {question.chart !== 'table' && series.data && <ResultChart question={question} answer={series.data} top={rows} />}

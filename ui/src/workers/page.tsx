@@ -9,7 +9,7 @@ import { quoted } from '../core/search';
 import type { Worker } from '../core/types';
 import { Waiting } from '../parts/connection';
 import { Empty, Failure, Head } from '../parts/parts';
-import { ratesBy, sum, type Rates } from './rates';
+import { calledOf, ratesBy, sum, type Rates } from './rates';
 
 const HOUR = 36e5;
 
@@ -27,7 +27,10 @@ export function WorkersPage() {
   });
   const registered = workers.data?.workers ?? [];
   const known = new Set(registered.map((worker) => worker.workerId));
-  const others = [...(rates.data?.all.keys() ?? [])].filter((id) => !known.has(id));
+  const unknown = workers.data ? [...(rates.data?.all.keys() ?? [])].filter((id) => !known.has(id)) : [];
+  const doubtful = unknown.filter((id) => sum(rates.data?.all.get(id)) === sum(rates.data?.failed.get(id)));
+  const called = useLoad(doubtful.length ? doubtful.join('\n') : null, (signal) => calledOf(doubtful, Date.now() - HOUR, signal));
+  const others = unknown.filter((id) => !doubtful.includes(id) || called.data?.has(id));
   const fits = (id: string): boolean => id.toLowerCase().includes(filter.toLowerCase());
   const move = (to: number): void => {
     const links = list.current?.querySelectorAll<HTMLElement>('td:first-child a') ?? [];

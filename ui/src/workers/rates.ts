@@ -1,5 +1,6 @@
 // Counts of invocations over time, by worker or version.
 import { send } from '../core/api';
+import { quoted } from '../core/search';
 import type { CalculationRow, QueryAnswer } from '../core/types';
 import { niceBucket } from '../logs/histogram';
 import type { Series } from '../parts/chart';
@@ -46,6 +47,16 @@ export async function ratesBy(key: string, q: string, spanMs: number, bars: numb
     failed: lay(failed.calculations ?? []),
     p95: new Map((p95.calculations ?? []).map((row) => [String(row.groups[key]), row.values['p95'] ?? 0])),
   };
+}
+
+/** Of these workers those that were called since `first` (ms): a refused deploy leaves a record under its id as well. */
+export async function calledOf(ids: string[], first: number, signal: AbortSignal): Promise<Set<string>> {
+  const some = ids.slice(0, 50);
+  const refused = ['exception', 'exceededCpu', 'exceededMemory', 'exceededWallTime', 'internalError'].map((outcome) => `-text:"load (${outcome})"`);
+  const q = `kind:invocation (${some.map((id) => `worker:${quoted(id)}`).join(' OR ')}) ${refused.join(' ')}`;
+  const body = { view: 'calculations', q, since: first, groupBy: ['worker'], calculations: [{ operator: 'count' }] };
+  const answer = await send<QueryAnswer>('POST', '/v1/query', body, signal);
+  return new Set([...(answer.calculations ?? []).map((row) => String(row.groups['worker'])), ...ids.slice(50)]);
 }
 
 /** Median and p95 of the duration over the last hour. */
