@@ -14,7 +14,7 @@ import pytest
 
 from tests.ui.expecting import expect
 from tests.ui.png import smaller
-from tests.ui.site import Site
+from tests.ui.site import Collector, Site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -55,7 +55,16 @@ BILLING = "export default { fetch() { console.log({ event: 'invoice', amount: 12
 @pytest.fixture(scope="module", name="city")
 def make_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Any:
     """A service with three workers and some minutes of use."""
-    one = Site(tmp_path_factory.mktemp("pictures"), cache)
+    with Collector() as collector:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BLRP_SCHEDULE_DELAY": "200", "OTEL_BSP_SCHEDULE_DELAY": "500"}
+        one = Site(tmp_path_factory.mktemp("pictures"), cache, **variables)
+        use(one)
+        yield one
+        one.close()
+
+
+def use(one: Site) -> None:
+    """Deploy and call."""
     one.put("shop", SHOP, tags={"team": "store"})
     one.put("images", IMAGES, isolation="invocation")
     one.put("billing", BILLING, limits={"cpuMs": 20, "logBytes": 2_000})
@@ -71,8 +80,6 @@ def make_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Any:
             time.sleep(chance.choice([0.1, 0.3, 1.5]))
     one.ask("GET", "/w/shop/checkout?user=18&total=95")
     one.wait_for_logs("worker:shop path:/checkout payment", 1)
-    yield one
-    one.close()
 
 
 def save(page: Page, name: str, folder: Path) -> None:
@@ -114,6 +121,9 @@ def test_picture(open_page: Callable[..., Page], city: Site, tmp_path: Path, nam
         address = f"/invocations/{city.wait_for_logs('worker:shop path:/checkout outcome:exception')[0]['invocationId']}"
     page = open_page(address, of=city, width=1200, height=760, color_scheme="dark" if name in ("waterfall", "worker") else "light")
     page.wait_for_timeout(900)
+    if name == "waterfall":  # its records have arrived
+        expect(page.locator(".wf-bar.export")).to_have_count(2)
+        expect(page.locator(".wf-bar.open")).to_have_count(0)
     if prepare:
         prepare(page)
         page.wait_for_timeout(600)
