@@ -83,3 +83,5 @@ async def _register(bridge: Bridge | DataPlane, file: Path, say: Callable[[str],
         say(f"reload: {file.name}: {e}")
         return
     say(f"reload: {file.name} is worker {entry.worker_id}, version {entry.version}")
+    for warning in entry.warnings:
+        say(f"reload: {file.name}: {warning}")

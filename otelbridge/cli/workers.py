@@ -54,6 +54,8 @@ def put_worker(worker_id: str, file: Path, url: str, token: str | None) -> None:
     body, content_type = worker_file(file)
     entry = Client(url, token).call("PUT", worker_path(worker_id), body, content_type)
     emit(entry)
+    for warning in entry.get("warnings", ()):
+        say(f"warning: {warning}")
     say(f"try: curl {url}{worker_path(worker_id).replace('/v1/workers', '/w')}/")
 
 

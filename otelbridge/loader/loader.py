@@ -52,11 +52,12 @@ class Loader:
         """A fresh worker from this code, with an id of its own."""
         return self._fresh(lambda: code)
 
-    async def try_out(self, worker_id: str, code: WorkerCode) -> None:
-        """Load the code once, without calling it. WorkerCodeError or WorkerLoadError, and a record, when that fails."""
+    async def try_out(self, worker_id: str, code: WorkerCode) -> list[str]:
+        """Load the code once, without calling it; what is doubtful about it, in words. WorkerCodeError or WorkerLoadError, and a
+        record, when that fails."""
         worker = self._new(check_worker_id(worker_id), lambda: code)
         try:
-            await worker.load()
+            return await worker.load()
         finally:
             worker.retire()
 

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Registered(msgspec.Struct, frozen=True, rename="camel"):
     limits: Limits
     modules: dict[str, str]  # name to type
     created: bool = False
+    warnings: list[str] = []  # what was doubtful when it was loaded
 
 
 class _Code(msgspec.Struct, frozen=True, array_like=True):
@@ -81,8 +82,8 @@ class Registry:
         with self._alone():
             self._sweep()
 
-    def put(self, worker_id: str, code: WorkerCode) -> Registered:
-        """Register, durably; the caller has made sure that the code loads."""
+    def put(self, worker_id: str, code: WorkerCode, warnings: Sequence[str] = ()) -> Registered:
+        """Register, durably; the caller has made sure that the code loads, and knows what is doubtful about it."""
         modules = check_code(code)
         env = pack(dict(code.env))
         version = version_of(code, modules, msgspec.json.encode(env))
@@ -118,6 +119,7 @@ class Registry:
                 code.limits or Limits(),
                 {name: m.type for name, m in modules.items()},
                 before is None,
+                [*warnings],
             )
             _write(path, msgspec.json.encode([address, entry]), modified_ns=now)
             if before is not None:

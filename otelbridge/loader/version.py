@@ -24,6 +24,7 @@ from otelbridge.tail import BridgeTail
 __all__ = ["LoadFailed", "Runtimes", "Version"]
 
 NEVER_READY = "Top-level await in module is unsettled."  # workerd's words
+NO_FETCH = "It has no handler for requests, so each will fail or pass it by. Did you mean to export one, as in `export default { fetch(request) { … } }`?"
 MAX_CONNECTIONS = 100  # of one worker to the network; all workers together have 1,000
 _VALUE_TYPES = (str, int, float, bool, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset, type(None))
 
@@ -73,6 +74,7 @@ class Version:
         self.bridged = any(isinstance(tail, BridgeTail) for tail in code.tails)
         self.tailed = any(not isinstance(tail, BridgeTail) for tail in code.tails)
         self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
+        self.warnings: list[str] = []  # of the last load that worked
         self._core: CoreModule | None = None
         self._image: tuple[Image, bytes, int] | None = None
 
@@ -139,7 +141,10 @@ class Version:
                 failure = WorkerLoadError(
                     str(message[1]), str(message[2]), stack=self.maps.apply(message[3]) if isinstance(message[3], str) else None
                 )
-            elif "loaded" not in kinds:
+            elif "loaded" in kinds:
+                message = answers[kinds.index("loaded")][0]
+                self.warnings = [NO_FETCH] if len(message) > 2 and message[2] is False else []
+            else:
                 failure = WorkerLoadError("Error", NEVER_READY)
                 entries = pack_exception("Error", NEVER_READY, None)
         except Stop as stop:

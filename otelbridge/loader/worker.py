@@ -78,8 +78,8 @@ class Worker:
         if (future.cancelled() or future.exception() is not None) and self._version is future:
             self._version = None
 
-    async def load(self) -> None:
-        """Make sure that the code loads. A failure is recorded like that of a call."""
+    async def load(self) -> list[str]:
+        """Make sure that the code loads; what is doubtful about it, in words. A failure is recorded like that of a call."""
         version = await self.version()
         event = RpcEvent("load")
         call = self.begin(version, event, None, None, None, None)
@@ -88,6 +88,7 @@ class Worker:
         except LoadFailed as e:
             raise call.load_failed(e) from None
         self.host.instances.release(lease, reuse=True)
+        return version.warnings
 
     def begin(
         self,

@@ -158,8 +158,8 @@ class DataPlane:
 
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
-        await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=self._tails))
-        entry = await asyncio.to_thread(self.registry.put, worker_id, code)  # fsyncs
+        warnings = await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=self._tails))
+        entry = await asyncio.to_thread(self.registry.put, worker_id, code, warnings)  # fsyncs
         self._meet(worker_id, self.registry.get(worker_id))
         return entry
 

@@ -20,7 +20,8 @@ __all__ = ["WorkerBody", "WorkersBody", "delete_worker", "get_worker", "list_wor
 
 
 class WorkerBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A registered worker. `counters`: what the log store counted; `sources`: its text modules, when one worker is asked for."""
+    """A registered worker. `counters`: what the log store counted; `sources`: its text modules, when one worker is asked for;
+    `warnings`: what was doubtful when it was loaded."""
 
     worker_id: str
     version: str
@@ -33,6 +34,7 @@ class WorkerBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     limits: dict[str, int]
     counters: dict[str, Any] | None = None
     sources: dict[str, str] | None = None
+    warnings: list[str] = []
 
 
 class WorkersBody(msgspec.Struct, frozen=True):
@@ -102,4 +104,5 @@ def _shown(entry: Registered, counters: dict[str, Any] | None = None, sources: d
         limits={name: value for name, value in limits.items() if value is not None},
         counters=counters,
         sources=sources,
+        warnings=entry.warnings,
     )

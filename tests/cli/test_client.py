@@ -39,6 +39,15 @@ def test_put_sends_the_file_with_its_type(peer: Callable[..., Peer], invoke: Inv
     assert f"curl {service.url}/w/a%20b/" in result.stderr
 
 
+def test_put_says_what_is_doubtful(peer: Callable[..., Peer], invoke: Invoke, tmp_path: Path) -> None:
+    """Warnings of the service are talk: on stderr, and the exit code stays 0."""
+    service = peer({"workerId": "w", "version": "1", "warnings": ["It has no handler for requests."]})
+    (tmp_path / "w.js").write_text("export default {}")
+    result = invoke("workers", "put", "w", "w.js", "--url", service.url)
+    assert result.exit_code == 0
+    assert "warning: It has no handler for requests." in result.stderr
+
+
 def test_workers_are_listed_shown_and_removed(peer: Callable[..., Peer], invoke: Invoke) -> None:
     """list prints a line per worker, show a document, rm asks once for each id."""
     service = peer({"workers": [{"workerId": "a"}, {"workerId": "b"}]}, {"workerId": "a"}, (204, None))

@@ -23,6 +23,37 @@ def code(**members: Any) -> dict[str, Any]:
     return {"mainModule": "index.js", "modules": {"index.js": HELLO}} | members
 
 
+ENTRYPOINT = "import { WorkerEntrypoint } from 'cloudflare:workers'; export default class extends WorkerEntrypoint"
+HANDLERS = {
+    "export default {}": False,
+    "export default { scheduled() {} }": False,
+    "export const other = { fetch() { return new Response('x') } }": False,
+    "export default function fetch() {}": False,
+    f"{ENTRYPOINT} {{ add(a, b) {{ return a + b }} }}": False,
+    f"{ENTRYPOINT} {{ fetch() {{ return new Response('x') }} }}": True,
+    "class A { fetch() { return new Response('x') } } export default new A()": True,
+    "export default { get fetch() { throw new Error('asked too early') } }": True,
+    "export default new Proxy({}, { has() { throw new Error('not your business') } })": True,
+    HELLO: True,
+}
+
+
+@pytest.mark.parametrize("isolation", ["reuse", "invocation"])
+@pytest.mark.parametrize("source", HANDLERS)
+async def test_code_without_a_handler_for_requests_is_warned_of(running: Any, source: str, isolation: str) -> None:
+    """It is registered all the same, and the answer says, also later, that requests have no handler; other code has no warning."""
+    status, _, made = await running.ask("PUT", "/v1/workers/handler", json=code(modules={"index.js": source}, isolation=isolation))
+    assert status in (200, 201), made
+    shown = (await running.ask("GET", "/v1/workers/handler"))[2]
+    assert made.get("warnings") == shown.get("warnings")
+    if HANDLERS[source]:
+        assert "warnings" not in made
+    else:
+        (warning,) = made["warnings"]
+        assert "no handler for requests" in warning
+        await running.ask("GET", "/w/handler/")
+
+
 async def test_a_worker_is_put_shown_replaced_and_removed(running: Any) -> None:
     """201 for a new id, 200 for a known one with another version; then it can be shown, called and removed."""
     status, _, made = await running.ask("PUT", "/v1/workers/a%20b", json=code(tags={"team": "x"}, limits={"cpuMs": 20}))

@@ -180,6 +180,8 @@ export interface Worker {
   limits: { [name: string]: number };
   counters?: { invocations: number; errors: number; p95Ms: number | null; lastSeenNs: number };
   sources?: { [name: string]: string };
+  /** What was doubtful when it was loaded. */
+  warnings?: string[];
 }
 
 export interface CalculationRow {

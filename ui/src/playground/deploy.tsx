@@ -30,6 +30,11 @@ export function DeployDialog({ program, close }: { program: Program; close(): vo
           <p>
             <b>{done.workerId}</b> is deployed, version <code>{done.version}</code>. It answers now, and after a restart:
           </p>
+          {(done.warnings ?? []).map((warning) => (
+            <p class="note warn" key={warning}>
+              {warning}
+            </p>
+          ))}
           <Command text={`curl -i ${location.origin}${path}`} />
           <p class="actions">
             <a class="button" href={`/workers/${encodeURIComponent(done.workerId)}`} onClick={close}>

@@ -53,6 +53,11 @@ export function WorkerPage({ id }: { id: string }) {
           </button>
         </div>
       </header>
+      {(data.warnings ?? []).map((warning) => (
+        <p class="note warn" key={warning}>
+          {warning}
+        </p>
+      ))}
       <div class="facts">
         <Fact name="Invocations">{number(data.counters?.invocations ?? 0)}</Fact>
         <Fact name="Errors">

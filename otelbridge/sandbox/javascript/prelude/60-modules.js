@@ -99,7 +99,18 @@ function loaded(namespace) {
   }
   mainExports = namespace;
   moduleScope = false;
-  hostSend(hostSetPrototypeOf(['loaded', hostSetPrototypeOf(keys, null)], null));
+  hostSend(hostSetPrototypeOf(['loaded', hostSetPrototypeOf(keys, null), answersFetch(namespace)], null));
+}
+/** Whether requests have a handler: of the default export, or of its class. No getter is asked; what throws may have one. */
+function answersFetch(namespace) {
+  if (!hostHas(namespace, 'default')) return false;
+  const main = namespace.default;
+  try {
+    const members = typeof main === 'function' ? main.prototype : main;
+    return typeof members === 'object' && members !== null && 'fetch' in members;
+  } catch {
+    return true;
+  }
 }
 function loadFailed(e) {
   const thrown = reportException(e, true);
