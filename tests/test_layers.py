@@ -16,6 +16,7 @@ PACKAGE = ROOT / "otelbridge"
 FLOORS = {
     "errors": 0.0,
     "claim": 0.1,
+    "lasting": 0.1,
     "model": 0.1,
     "settings": 0.1,
     "sandbox": 1,

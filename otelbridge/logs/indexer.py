@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Self
 
+from otelbridge.lasting import LastingTask
 from otelbridge.logs.batch import Batch, Cursor
 from otelbridge.logs.room import lacks_space
 from otelbridge.logs.store import Store
@@ -52,10 +53,10 @@ class Indexer:
         self._poll_seconds = poll_seconds
         self._hold_bytes = hold_bytes
         self._patience_seconds = patience_seconds  # with a full disk: others may make room
-        self._failing: dict[str, float] = {}  # since when, by spool
+        self._failing: dict[str, tuple[float, str]] = {}  # since when and why, by spool
         self._skipping: set[str] = set()  # spools whose last batch was left out
         self._wakes: dict[str, Wake] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, LastingTask] = {}
         self._caught_up: dict[str, asyncio.Event] = {}
         # Where batches end, and when each was stored (ns). The first is where the memory begins, and its own time counts for nothing.
         self._stored: dict[str, deque[tuple[Cursor, int]]] = {}
@@ -73,9 +74,7 @@ class Indexer:
     async def aclose(self) -> None:
         """Stop after the batch that is being written. What is not stored yet stays in the spool. May be called twice."""
         tasks, self._tasks = self._tasks, {}
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await asyncio.gather(*(task.aclose() for task in tasks.values()))
         if tasks:
             with contextlib.suppress(sqlite3.Error, RuntimeError):
                 await self._store.checkpoint()
@@ -117,18 +116,29 @@ class Indexer:
         """What is in the spools and not in the store for good. Reads file sizes: not for the event loop."""
         return sum(reader.backlog().bytes for reader in self._spools.values())
 
+    @property
+    def tasks(self) -> list[LastingTask]:
+        """One for each spool."""
+        return list(self._tasks.values())
+
+    @property
+    def troubles(self) -> list[str]:
+        """What can't be stored now, and why."""
+        return [f"spool {name} can't be stored: {error}" for name, (_, error) in self._failing.items()]
+
     # ------------------------------------------------------------------------------------------------------- one spool
 
     def _start(self, name: str) -> None:
         self._wakes[name] = Wake(asyncio.get_running_loop())
         self._caught_up[name] = asyncio.Event()
-        self._tasks[name] = asyncio.create_task(self._run(name, self._spools[name]), name=f"indexer-{name}")
+        self._tasks[name] = LastingTask(f"the index of spool {name}", lambda: self._run(name, self._spools[name]))
 
     async def _run(self, name: str, reader: SpoolReader) -> None:
         """Prepare a batch while the one before is being written: on two cores that nearly doubles the rate."""
         writing: asyncio.Task[None] | None = None
         after = self._store.cursor(name)
         self._stored[name] = deque([(after or Cursor(0, 0, 0), 0)], maxlen=_REMEMBERED)
+        reader.seek(reader.committed)  # what an earlier run had read and not stored comes again
         committed = time.monotonic()
         try:
             while True:
@@ -153,13 +163,8 @@ class Indexer:
                 await asyncio.wait([writing])
 
     async def _next(self, name: str, reader: SpoolReader, after: Cursor | None) -> Batch | None:
-        while True:
-            try:
-                frames = await asyncio.to_thread(reader.read, _BATCH_BYTES, _BATCH_FRAMES)
-                return await self._store.prepare(name, frames, after) if frames else None
-            except OSError as e:
-                _log.warning("the spool %s can't be read, will try again: %s", name, e)
-                await asyncio.sleep(1.0)
+        frames = await asyncio.to_thread(reader.read, _BATCH_BYTES, _BATCH_FRAMES)
+        return await self._store.prepare(name, frames, after) if frames else None
 
     async def _add(self, name: str, batch: Batch) -> None:
         """Until it works, or the batch has to be left out."""
@@ -168,16 +173,17 @@ class Indexer:
             start_ns = time.time_ns()
             try:
                 await self._store.add(batch)
-            except (sqlite3.Error, OSError) as e:
+            except Exception as e:  # of SQLite, of the system, or a defect: the spool must not be held for ever for any of them
                 self.failures += 1
                 self._written(batch, start_ns, str(e))
-                if await self._store.make_room(e):
+                if await self._made_room(e):
                     continue
                 if await asyncio.to_thread(self._must_let_go, name, e):
                     await self._store.skip(batch, str(e), first=name not in self._skipping)
                     self._skipping.add(name)
                     return
-                _log.warning("the log store can't be written, will try again in %.1f s: %s", delay, e)
+                defect = None if isinstance(e, sqlite3.Error | OSError) else e
+                _log.warning("the log store can't be written, will try again in %.1f s: %s", delay, e, exc_info=defect)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _MAX_BACKOFF)
             else:
@@ -189,13 +195,20 @@ class Indexer:
                 self.stored_records += batch.records
                 return
 
+    async def _made_room(self, error: Exception) -> bool:
+        try:
+            return await self._store.make_room(error)
+        except Exception as e:
+            _log.warning("no room can be made in the log store: %s", e)
+            return False
+
     def _written(self, batch: Batch, start_ns: int, error: str | None) -> None:
         if self._observe is not None:
             attributes = {"otelbridge.spool": batch.spool, "otelbridge.records": batch.records}
             self._observe("index batch", start_ns, time.time_ns(), attributes, error)
 
     def _must_let_go(self, name: str, error: Exception) -> bool:
-        since = self._failing.setdefault(name, time.monotonic())
+        since, _ = self._failing.setdefault(name, (time.monotonic(), f"{type(error).__name__}: {error}"[:300]))
         if lacks_space(error, self._store.directory):
             return time.monotonic() - since >= self._patience_seconds
         return self._spools[name].backlog().bytes > self._hold_bytes

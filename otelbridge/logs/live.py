@@ -6,7 +6,6 @@ A slow subscriber never slows the others: its queue is bounded, and what didn't 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from otelbridge.lasting import LastingTask
 from otelbridge.logs.events import Decoder, EventBatch, Places, batches_of, gap, read_places, select
 from otelbridge.logs.subscription import Subscription
 from otelbridge.logs.tail_filter import TailFilter, tail_filter
@@ -55,13 +55,13 @@ class LiveTail:
         self._decoder = self.decoder()
         self._subscribers: dict[TailFilter, set[Subscription]] = {}
         self._wake: Wake | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.task: LastingTask | None = None
 
     async def __aenter__(self) -> Self:
         self._wake = Wake(asyncio.get_running_loop())
         for name in self._directories:
             await self._open(name, "newest")
-        self._task = asyncio.create_task(self._run(), name="live-tail")
+        self.task = LastingTask("the live tail", self._run)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,11 +69,8 @@ class LiveTail:
 
     async def aclose(self) -> None:
         """End all subscriptions. May be called twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if self.task is not None:
+            await self.task.aclose()
         for subscription in [one for some in self._subscribers.values() for one in some]:
             subscription.end()
         for reader in self._readers.values():
@@ -117,18 +114,30 @@ class LiveTail:
         assert self._wake is not None
         while True:
             got = False
+            failed: Exception | None = None
             for name, reader in list(self._readers.items()):
                 try:
-                    found = await asyncio.to_thread(self._gather, name, reader, tuple(self._subscribers))
-                except OSError as e:
-                    _log.warning("the spool %s can't be read, will try again: %s", name, e)
+                    found = await self._look(name, reader)
+                except Exception as e:
+                    failed = e  # the other spools come first
                     continue
                 self._send(found)
                 got = got or found.frames > 0
+            if failed is not None:
+                raise failed
             if got:
                 await asyncio.sleep(_LINGER_SECONDS)
             else:
                 await self._wake.wait(self._poll_seconds)
+
+    async def _look(self, name: str, reader: SpoolReader) -> _Found:
+        before = reader.position
+        try:
+            return await asyncio.to_thread(self._gather, name, reader, tuple(self._subscribers))
+        except Exception:
+            if reader.position > before:  # read, but not understood: gone, and that is told
+                self._send(_Found(self._places | {name: reader.position}, 0, [], {}, lost=True))
+            raise
 
     def _gather(self, name: str, reader: SpoolReader, filters: tuple[TailFilter, ...]) -> _Found:
         """Read, decode and select, in a thread: a burst of lines keeps no one else waiting."""

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from otelbridge.errors import QueryError
+from otelbridge.lasting import LastingTask
 from otelbridge.logs import lookups
 from otelbridge.logs.batch import Batch, Cursor, make_batch
 from otelbridge.logs.expert import SqlResult, run_sql
@@ -107,7 +108,7 @@ class Store:
         self._kept = {"logs": logs, "spans": spans}
         self._writing = ThreadPoolExecutor(1, "otelbridge-store-writer")
         self._reading = ThreadPoolExecutor(_READERS, "otelbridge-store-reader")
-        self._upkeep: asyncio.Task[None] | None = None
+        self.upkeep: LastingTask | None = None
 
     # ----------------------------------------------------------------------------------------------------------- life
 
@@ -117,7 +118,7 @@ class Store:
         except BaseException:
             await self.aclose()
             raise
-        self._upkeep = asyncio.create_task(self._keep_up())
+        self.upkeep = LastingTask("the upkeep of the log store", self._keep_up)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -125,11 +126,8 @@ class Store:
 
     async def aclose(self) -> None:
         """Finish what is being written, then let go of all files. May be called twice."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._upkeep
-            self._upkeep = None
+        if self.upkeep is not None:
+            await self.upkeep.aclose()
         await asyncio.to_thread(self._reading.shutdown, cancel_futures=True)
         with contextlib.suppress(RuntimeError):  # it is closed already
             await self._write(self._segments.close)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from otelbridge.lasting import LastingTask
 from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.connect import connect
 from otelbridge.otel.deadletter import DeadLetters
@@ -77,7 +78,7 @@ class Exporter:
         self._metrics: MetricsLane | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = False
-        self._teller: asyncio.Task[None] | None = None
+        self._teller: LastingTask | None = None
         self._resending = asyncio.Lock()
 
     # ----------------------------------------------------------------------------------------------------------- life
@@ -92,12 +93,12 @@ class Exporter:
                 if signal in (LOGS, SPANS):
                     lane = await asyncio.to_thread(self._lane, destination, signal)
                     self.lanes[destination.name, signal] = lane
-                    lane.start()
+                    lane.start(destination.name)
         self._metrics = await asyncio.to_thread(self._metrics_lane)
         self._metrics.start()
         if self.own_traces is not None:
             self.own_traces.start()
-        self._teller = self._loop.create_task(self._tell_losses())
+        self._teller = LastingTask("the notices of what was not delivered", self._tell_losses)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -105,10 +106,8 @@ class Exporter:
 
     async def aclose(self) -> None:
         """Stop at once; what is not settled is sent after the next start. May be called twice."""
-        teller, self._teller = self._teller, None
-        if teller is not None:
-            teller.cancel()
-            await asyncio.gather(teller, return_exceptions=True)
+        if self._teller is not None:
+            await self._teller.aclose()
         for lane in self.lanes.values():
             await lane.aclose()
         if self._metrics is not None:
@@ -246,6 +245,19 @@ class Exporter:
                     forget_consumer(directory, name)
 
     # -------------------------------------------------------------------------------------------------------- looking
+
+    @property
+    def tasks(self) -> list[LastingTask]:
+        """All that has to go on while it runs."""
+        lanes = [lane.task for lane in self.lanes.values()]
+        metrics = self._metrics.tasks if self._metrics is not None else []
+        own = self.own_traces.tasks if self.own_traces is not None else []
+        return [task for task in (*lanes, *metrics, *own, self._teller) if task is not None]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps telemetry in the spool, but for destinations that are away."""
+        return sorted({trouble for lane in self.lanes.values() for trouble in lane.troubles})
 
     async def count(self, timeout: float = 1.0) -> None:
         """Let the ledger have all that is in the spools by now: a record counts as emitted once it has been seen there."""

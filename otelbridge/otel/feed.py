@@ -7,6 +7,8 @@ open position and the ranges above it that are done. After a kill, only what lie
 from __future__ import annotations
 
 import bisect
+import logging
+import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +21,30 @@ from otelbridge.spool import Frame, Position, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
 
+_log = logging.getLogger("otelbridge.otel")
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+
 
 class Token:
     """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
     the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
 
-    __slots__ = ("_fates", "_feed", "_held", "end", "extra", "invocation_id", "number", "read_ns", "start", "time_ns", "worker_id")
+    __slots__ = (
+        "_fates",
+        "_feed",
+        "_held",
+        "end",
+        "extra",
+        "invocation_id",
+        "number",
+        "placed",
+        "read_ns",
+        "start",
+        "time_ns",
+        "worker_id",
+    )
 
     def __init__(self, feed: Feed, number: int, frame: Frame, read_ns: int) -> None:
         self._feed = feed
@@ -37,6 +57,7 @@ class Token:
         self.read_ns = read_ns
         self.worker_id = ""
         self.invocation_id = ""  # of a part
+        self.placed = 0  # records that are in batches
         self.extra = 0  # records that were not counted with the frame: the span of a lost end
 
     def hold(self) -> None:
@@ -46,6 +67,11 @@ class Token:
         """What became of `count` records: None for delivered, "rejected", or why they were dropped."""
         if count:
             self._fates[reason] = self._fates.get(reason, 0) + count
+
+    @property
+    def accounted(self) -> int:
+        """Records that are in batches or whose fate is known."""
+        return self.placed + sum(self._fates.values())
 
     def release(self) -> None:
         self._held -= 1
@@ -68,6 +94,10 @@ class Feed:
         self._new: list[Token] = []  # settled since the last note in the journal
         self._noting: list[Token] = []
         self._number = 0
+        self._pending = 0  # frames that were read and have no token yet
+        self._failures = 0
+        self._not_before = 0.0
+        self.trouble: str | None = None  # why it can't be read now
         self.boot = 0  # of the frames that were read last
         self.last_boot = 0  # of the spool's writer, when it was looked up last
         if state is None or not self.reader.resumed:  # without a cursor, what the journal knows was another spool
@@ -82,20 +112,37 @@ class Feed:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def read_blocking(self, max_bytes: int, max_frames: int) -> list[Frame]:
-        """The next frames to be sent."""
-        return self.reader.read(max_bytes, max_frames)
+        """The next frames to be sent; none while it can't be read: `trouble` says why, and after a pause it is tried again."""
+        if time.monotonic() < self._not_before:
+            return []
+        try:
+            frames = self.reader.read(max_bytes, max_frames)
+        except OSError as e:
+            pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+            self._failures += 1
+            self._not_before = time.monotonic() + pause
+            self.trouble = f"spool {self.directory.name} can't be read: {e}"
+            _log.error("%s; export tries again in %.1f s", self.trouble, pause)
+            return []
+        self._failures, self.trouble = 0, None
+        self._pending += len(frames)
+        return frames
 
     def scan_blocking(self, max_bytes: int) -> list[Frame]:
         """Frames that have not been counted yet, mostly ahead of the reader, while nothing more can be sent."""
         self._scanner.seek(self.counted)
-        return self._scanner.read(max_bytes)
+        try:
+            return self._scanner.read(max_bytes)
+        except OSError:  # the reader meets with it too, and tells
+            return []
 
     def token(self, frame: Frame, read_ns: int) -> Token | None:
         """A token for a frame that was read at a time (ns); None when an earlier process was done with it."""
         self._number += 1
         token = Token(self, self._number, frame, read_ns)
-        self._taken = frame.position
         self._open.append(token)
+        self._pending -= 1
+        self._taken = frame.position
         if self._was_done(frame.start):
             self._settled.add(token.number)
             return None
@@ -138,7 +185,9 @@ class Feed:
         """Everything before it is done."""
         while self._open and self._open[0].number in self._settled:
             self._settled.discard(self._open.popleft().number)
-        return self._open[0].start if self._open else self.reader.position
+        if self._open:
+            return self._open[0].start
+        return self._taken if self._pending else self.reader.position
 
     def take_changes(self) -> dict[str, Any]:
         """What was settled and counted since the last call, for the journal."""
@@ -151,10 +200,9 @@ class Feed:
 
     def snapshot(self) -> dict[str, Any]:
         """All of the progress, for the journal."""
-        low = self.low
+        low = self.low  # ahead of frames that were read and are not taken yet, a kill would lose them
         ranges = _ranges(token for token in self._open if token.number in self._settled)
-        position = self.reader.position
-        return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > position], "counted": self.counted}
+        return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > low], "counted": self.counted}
 
     def release_blocking(self) -> None:
         """Let go of the segments that are done, and look who writes."""

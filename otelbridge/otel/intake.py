@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -22,13 +24,19 @@ from otelbridge.otel.waiting import Gathered, Waiting
 
 __all__ = ["Intake", "LogsIntake", "SpansIntake"]
 
+_log = logging.getLogger("otelbridge.otel")
+
+_Item = TypeVar("_Item", Part, Notice)
+
 DISABLED = "disabled"
 FILTERED = "filtered"
 SAMPLED = "sampled"
+UNMAPPABLE = "unmappable"  # a defect of ours: the frame is given up, the others go on
 
 
 class Intake(Protocol):
-    """What a lane hands its items to. Each token is released when its records are in the outbox or given up."""
+    """What a lane hands its items to. Each token is released when its records are in the outbox or given up. Nothing raises: what
+    can't be mapped is given up and counted, for a frame that stays open holds the spool for ever."""
 
     waiting: Waiting
     truncated: int
@@ -57,6 +65,12 @@ class LogsIntake:
         self._marks = bool(shape.body_bytes or shape.attribute_bytes or shape.attribute_chars or shape.attributes)
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
+        try:
+            self._part(part, token, feed)
+        except Exception as e:
+            _give_up_unmappable([(part, token)], _logs_of, e)
+
+    def _part(self, part: Part, token: Token, feed: Feed) -> None:
         reason = None
         if not self._sampling.enabled:
             reason = DISABLED
@@ -74,12 +88,14 @@ class LogsIntake:
         return None
 
     def decide(self, gathered: Gathered) -> None:
-        keep = self._sampling.keep(gathered.parts[-1].end, gathered.errors)
         for part, token in zip(gathered.parts, gathered.tokens, strict=True):
-            if keep:
-                self._send(part, token)
-            else:
-                _give_up(part, token, SAMPLED)
+            try:
+                if self._sampling.keep(gathered.parts[-1].end, gathered.errors):
+                    self._send(part, token)
+                else:
+                    _give_up(part, token, SAMPLED)
+            except Exception as e:
+                _give_up_unmappable([(part, token)], _logs_of, e)
 
     def notice(self, notice: Notice, token: Token) -> None:
         token.worker_id = BRIDGE
@@ -89,8 +105,11 @@ class LogsIntake:
             token.fate(FILTERED, 1)
         else:
             digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
-            self._outbox.add_notice(notice, digest.hexdigest(), token)
-        token.release()
+            try:
+                self._outbox.add_notice(notice, digest.hexdigest(), token)
+            except Exception as e:
+                return _give_up_unmappable([(notice, token)], lambda _: 1, e)
+        return token.release()
 
     def _wanted(self, notice: Notice) -> bool:
         """A destination of some workers hears only of those: what the bridge says of others is not its business."""
@@ -121,6 +140,12 @@ class SpansIntake:
         self._shape = shape
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
+        try:
+            self._part(part, token, feed)
+        except Exception as e:
+            _give_up_unmappable([(part, token)], _spans_of, e)
+
+    def _part(self, part: Part, token: Token, feed: Feed) -> None:
         if not self._sampling.enabled:
             return _give_up_spans(part, token, DISABLED)
         if not self._destination.takes(part.worker.worker_id):
@@ -136,6 +161,12 @@ class SpansIntake:
         return None
 
     def decide(self, gathered: Gathered) -> None:
+        try:
+            self._decide(gathered)
+        except Exception as e:
+            _give_up_unmappable(zip(gathered.parts, gathered.tokens, strict=True), _spans_of, e)
+
+    def _decide(self, gathered: Gathered) -> None:
         parts, tokens = gathered.parts, gathered.tokens
         last = parts[-1]
         if not self._sampling.head(last) and not self._sampling.keep(last.end, gathered.errors):
@@ -155,14 +186,30 @@ class SpansIntake:
         token.release()  # notices are log records
 
 
+def _logs_of(part: Part) -> int:
+    return count(part).logs
+
+
+def _spans_of(part: Part) -> int:
+    return count(part).spans
+
+
 def _give_up(part: Part, token: Token, reason: str) -> None:
-    token.fate(reason, count(part).logs)
+    token.fate(reason, _logs_of(part))
     token.release()
 
 
 def _give_up_spans(part: Part, token: Token, reason: str) -> None:
-    token.fate(reason, count(part).spans)
+    token.fate(reason, _spans_of(part))
     token.release()
+
+
+def _give_up_unmappable(frames: Iterable[tuple[_Item, Token]], records: Callable[[_Item], int], error: Exception) -> None:
+    """What of these frames is in no batch is dropped."""
+    _log.error("export: what an invocation left behind can't be mapped and is given up", exc_info=error)
+    for item, token in frames:
+        token.fate(UNMAPPABLE, records(item) + token.extra - token.accounted)
+        token.release()
 
 
 def _spans_only(part: Part) -> Part:

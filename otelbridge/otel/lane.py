@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from otelbridge.lasting import LastingTask
 from otelbridge.model.count import count
 from otelbridge.model.part import Notice, SpoolItem, decode
 from otelbridge.model.passage import ExportPassage, Place
@@ -33,7 +35,9 @@ from otelbridge.otel.resend import resend
 from otelbridge.otel.sender import Fate, Sender
 from otelbridge.spool import Frame
 
-__all__ = ["Lane", "Refusals"]
+__all__ = ["UNSENDABLE", "Lane", "Refusals"]
+
+UNSENDABLE = "unsendable"
 
 _log = logging.getLogger("otelbridge.otel")
 
@@ -46,6 +50,8 @@ _WINDOW_BYTES = 32 << 20
 _SLICE_FRAMES = 16  # mapped without a pause: about 1 ms with 10 lines each
 _SLOW_SECONDS = 0.05  # an answer that takes longer is worth a second request beside it,
 _PRESSED_SECONDS = 0.5  # when batches have been waiting for so long
+_ATTEMPTS = 5  # at a batch that fails before it comes to an answer
+_FIRST_PAUSE_SECONDS = 0.25
 
 Refusals = Callable[[str, int, str], None]  # worker id, records, reason
 
@@ -82,7 +88,8 @@ class Lane:
         self._news = asyncio.Event()
         self._room = False  # the news is that a request has come back
         self._counting = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._found: deque[tuple[Feed, deque[Frame], int]] = deque()  # read and not taken yet
+        self.task: LastingTask | None = None
         self._flush = False
         self._idle_rounds = 0
         self._released = 0.0
@@ -90,9 +97,9 @@ class Lane:
 
     # ----------------------------------------------------------------------------------------------------------- life
 
-    def start(self) -> None:
+    def start(self, destination: str) -> None:
         """Begin to work on the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self.task = LastingTask(f"export of {self.signal} to {destination}", self._run)
 
     def wake(self) -> None:
         """There is something new in a spool of this process."""
@@ -117,13 +124,14 @@ class Lane:
 
     async def aclose(self) -> None:
         """Stop at once. What is not settled is sent after the next start. May be called twice."""
-        task, self._task = self._task, None
-        tasks = [t for t in (task, *self._in_flight) if t is not None]
+        closed, self._closed = self._closed, True
+        if self.task is not None:
+            await self.task.aclose()
+        tasks = list(self._in_flight)
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if not self._closed:
-            self._closed = True
+        if not closed:
             self._progress.commit()
             await asyncio.to_thread(self._progress.release_blocking)
             self._progress.close()
@@ -133,24 +141,19 @@ class Lane:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self._round()
-            except Exception:
-                # Not to be expected; without this a lane would stop silently. Nothing was committed that is not settled.
-                _log.exception("export of %s: a round failed", self.signal)
-                await asyncio.sleep(1)
+            await self._round()
 
     async def _round(self) -> None:
         self._news.clear()
         if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
             writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
-            moved, read_ns = bool(found), time.time_ns()
-            for feed, frames in found:
-                await self._take(feed, frames, read_ns)
+            self._found.extend((feed, deque(frames), time.time_ns()) for feed, frames in found)
+            moved = bool(self._found)
+            await self._take()
             # Looked up before the read: when that found nothing, all is read that an earlier process wrote.
             for feed, boot in writers if not moved else ():
-                if 0 < feed.boot < boot:
+                if 0 < feed.boot < boot and feed.trouble is None:
                     self._written_by(feed, boot)
         else:
             moved = await self._count_ahead()
@@ -176,24 +179,32 @@ class Lane:
                     await asyncio.sleep(min(_LINGER_SECONDS, wait))
         self._room = False
 
-    async def _take(self, feed: Feed, frames: list[Frame], read_ns: int) -> None:
-        for number, frame in enumerate(frames):
-            if number % _SLICE_FRAMES == _SLICE_FRAMES - 1:
-                self._launch()
-                await asyncio.sleep(0)
-            self._written_by(feed, frame.boot)
-            item = self._counted(feed, frame)
-            token = feed.token(frame, read_ns)
-            if token is None:
-                continue
-            self._progress.dirty = True
-            if item is None:
-                token.release()
-            elif isinstance(item, Notice):
-                self.intake.notice(item, token)
-            else:
-                token.worker_id, token.invocation_id = item.worker.worker_id, item.invocation_id
-                self.intake.part(item, token, feed)
+    async def _take(self) -> None:
+        number = 0
+        while self._found:
+            feed, frames, read_ns = self._found[0]
+            while frames:
+                number += 1
+                if number % _SLICE_FRAMES == 0:
+                    self._launch()
+                    await asyncio.sleep(0)
+                self._take_one(feed, frames.popleft(), read_ns)
+            self._found.popleft()
+
+    def _take_one(self, feed: Feed, frame: Frame, read_ns: int) -> None:
+        token = feed.token(frame, read_ns)
+        self._written_by(feed, frame.boot)
+        item = self._counted(feed, frame)
+        if token is None:
+            return
+        self._progress.dirty = True
+        if item is None:
+            token.release()
+        elif isinstance(item, Notice):
+            self.intake.notice(item, token)
+        else:
+            token.worker_id, token.invocation_id = item.worker.worker_id, item.invocation_id
+            self.intake.part(item, token, feed)
 
     def _written_by(self, feed: Feed, boot: int) -> None:
         """Another process writes there now: invocations that wait for their end will have none."""
@@ -226,13 +237,13 @@ class Lane:
             self._progress.dirty = True
         try:
             item = decode(frame.payload)
-        except msgspec.DecodeError:
+            counts = count(item) if first else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if first:
                 self.undecodable += 1
                 _log.error("export of %s: a frame of the spool can't be read", self.signal)
             return None
-        if first:
-            counts = count(item)
+        if counts is not None:
             if not isinstance(item, Notice):
                 self.ledger.emit(item.worker.worker_id, counts.logs if self.signal == LOGS else counts.spans)
             else:
@@ -264,7 +275,9 @@ class Lane:
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]
-        if self._task is not None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("export of %s: a batch is stuck", self.signal, exc_info=task.exception())
+        if not self._closed:
             self._launch()
         self._room = True
         self._news.set()
@@ -276,7 +289,16 @@ class Lane:
             self._tell(fates)
 
         started, failures = time.monotonic(), self.sender.failures
-        await self.sender.deliver(batch.request, settled)
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self.sender.deliver(batch.request, settled)
+                break
+            except Exception as e:  # a defect, or a machine without memory or threads: records must not hang in the air for it
+                _log.error("export of %s: a batch could not be handled", self.signal, exc_info=e)
+                if attempt == _ATTEMPTS - 1 or batch.left < batch.request.records:
+                    settled([Fate(batch.open_counts(), UNSENDABLE)])
+                    break
+                await asyncio.sleep(_FIRST_PAUSE_SECONDS * 4**attempt)
         self._adapt(time.monotonic() - started, failed=self.sender.failures > failures)
 
     def _adapt(self, seconds: float, *, failed: bool) -> None:
@@ -327,6 +349,11 @@ class Lane:
         """Age of the oldest record that is on its way."""
         oldest = [batch.oldest_ns for batch in self._in_flight.values()]
         return max(0.0, (time.time_ns() - min(oldest)) / 1e9) if oldest else 0.0
+
+    @property
+    def troubles(self) -> list[str]:
+        """Spools that can't be read now, and why."""
+        return [feed.trouble for feed in self._progress.feeds if feed.trouble is not None]
 
     @property
     def queued(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from otelbridge.lasting import LastingTask
 from otelbridge.model.part import Part, decode
 from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
 from otelbridge.otel.deadletter import DeadLetters
@@ -106,7 +108,7 @@ class MetricsLane:
         self._noted: dict[str, Position] = {}
         self._dirty = False
         self._closed = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[LastingTask] = []
         for target in targets:
             target.changed = self._changed
 
@@ -114,8 +116,8 @@ class MetricsLane:
 
     def start(self) -> None:
         """Begin to work on the running loop."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._run()), *(loop.create_task(self._send_in_turns(t)) for t in self.targets)]
+        sending = [LastingTask(f"export of metrics to {t.name}", functools.partial(self._send_in_turns, t)) for t in self.targets]
+        self.tasks = [LastingTask("the metrics of the workers", self._run), *sending]
 
     async def add_spool(self, directory: Path) -> None:
         """Read a further spool, from where it was left."""
@@ -137,9 +139,7 @@ class MetricsLane:
 
     async def aclose(self) -> None:
         """Stop at once. May be called twice."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(task.aclose() for task in self.tasks))
         if not self._closed:
             self._closed = True
             self._note()
@@ -154,25 +154,34 @@ class MetricsLane:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self._read_all()
-                if self._dirty:
-                    self._note()
-                    await asyncio.to_thread(self._release_blocking)
-            except Exception:
-                _log.exception("metrics: a round failed")
+            await self._read_all()
+            if self._dirty:
+                self._note()
+                await asyncio.to_thread(self._release_blocking)
             await asyncio.sleep(_ROUND_SECONDS)
 
     async def _read_all(self) -> None:
         async with self._reading:
+            failed: OSError | None = None
             for name, reader in list(self._readers.items()):
-                while frames := await asyncio.to_thread(reader.read, _READ_BYTES):
+                while True:
+                    try:
+                        frames = await asyncio.to_thread(reader.read, _READ_BYTES)
+                    except OSError as e:  # the other spools come first
+                        failed, frames = e, []
+                    if not frames:
+                        break
                     self._dirty = True
                     for number, frame in enumerate(frames):
                         if number % 128 == 127:
                             await asyncio.sleep(0)
-                        self._take(frame)
+                        try:
+                            self._take(frame)
+                        except Exception:  # of one invocation: the others must not be missed for it
+                            _log.exception("metrics: an invocation in spool %s can't be counted", name)
                         self._positions[name] = frame.position
+            if failed is not None:
+                raise failed
 
     def _changed(self) -> None:
         self._dirty = True
@@ -192,8 +201,7 @@ class MetricsLane:
     async def _send_in_turns(self, target: MetricsTarget) -> None:
         while True:
             await asyncio.sleep(self._options.interval_ms / 1000)
-            with contextlib.suppress(Exception):
-                await self._turn(target)
+            await self._turn(target)
 
     async def _turn(self, target: MetricsTarget) -> None:
         now_ns = time.time_ns()

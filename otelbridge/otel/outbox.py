@@ -41,6 +41,7 @@ class Batch:
     def add(self, token: Token, count: int) -> None:
         """The last `count` records that were added to the request are those of a frame."""
         token.hold()
+        token.placed += count
         while len(self._groups) <= self.request.group:
             self._groups.append([])
         self._groups[self.request.group].append([token, count])
@@ -50,8 +51,7 @@ class Batch:
     def settle(self, fates: Iterable[Fate]) -> int:
         """Tell the frames what became of the next records of the request; how many these are. Which of a worker's frames
         among them a loss falls on does not matter: it counts for the worker."""
-        if self._shares is None:  # as the records stand in the request: group by group
-            self._shares = deque(itertools.chain.from_iterable(self._groups))
+        shares = self._open_shares()
         pools: dict[str, list[list[Any]]] = {}
         settled = 0
         for fate in fates:
@@ -59,8 +59,8 @@ class Batch:
                 pools.setdefault(worker_id, []).append([fate.reason, count])
                 settled += count
         left = settled
-        while left and self._shares:
-            share = self._shares[0]
+        while left and shares:
+            share = shares[0]
             token, count = share
             here = min(count, left)
             share[1], left = count - here, left - here
@@ -74,10 +74,22 @@ class Batch:
                 if there == taken:
                     pool.pop()
             if not share[1]:
-                self._shares.popleft()
+                shares.popleft()
                 token.release()
         self.left -= settled
         return settled
+
+    def open_counts(self) -> dict[str, int]:
+        """The records that are not settled, by worker."""
+        counts: dict[str, int] = {}
+        for token, count in self._open_shares():
+            counts[token.worker_id] = counts.get(token.worker_id, 0) + count
+        return counts
+
+    def _open_shares(self) -> deque[_Share]:
+        if self._shares is None:  # as the records stand in the request: group by group
+            self._shares = deque(itertools.chain.from_iterable(self._groups))
+        return self._shares
 
 
 _Share = list[Any]  # a token and how many records of it are not settled

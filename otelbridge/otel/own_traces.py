@@ -6,12 +6,14 @@ They are for looking at the bridge, not part of what it promises: they wait in m
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from otelbridge.lasting import LastingTask
 from otelbridge.model.part import Part
 from otelbridge.otel import wire
 from otelbridge.otel.environment import BatchLimits
@@ -55,7 +57,7 @@ class OwnTraces:
         self._limits = limits
         self._lock = threading.Lock()
         self._targets = [_Target(sender, self._send, limits.max_batch) for sender in senders]
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[LastingTask] = []
 
     def record(
         self, name: str, start_ns: int, end_ns: int, attributes: Mapping[str, Any], error: str | None = None, *, client: bool = False
@@ -102,8 +104,10 @@ class OwnTraces:
 
     def start(self) -> None:
         """Begin to send."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._run(target)) for target in self._targets]
+        self.tasks = [
+            LastingTask(f"the bridge's own spans, to destination {number}", functools.partial(self._run, target))
+            for number, target in enumerate(self._targets, 1)
+        ]
 
     async def drained(self) -> None:
         """Send all that has been recorded."""
@@ -111,13 +115,9 @@ class OwnTraces:
 
     async def aclose(self) -> None:
         """Stop at once; what waits is gone. May be called twice."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if tasks:
-            for target in self._targets:
-                await target.sender.aclose()
+        await asyncio.gather(*(task.aclose() for task in self.tasks))
+        for target in self._targets:
+            await target.sender.aclose()
 
     async def _run(self, target: _Target) -> None:
         while True:

@@ -11,13 +11,14 @@ from typing import Any, Self
 
 import msgspec
 
+from otelbridge.lasting import LastingTask
 from otelbridge.loader.registry import Registry
 from otelbridge.logs import Indexer, LiveTail, Store
 from otelbridge.model.passage import TailCall, TailPassage
 from otelbridge.model.process import ProcessState
 from otelbridge.otel import Environment, Exporter
 from otelbridge.otel.measures import Measure
-from otelbridge.planes.gauges import Numbers, gauges, store_losses
+from otelbridge.planes.gauges import Numbers, gauges, store_losses, task_failures
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolReader, list_spools
 
@@ -96,7 +97,8 @@ class ControlPlane:
     def _measures(self) -> list[Measure]:
         subscribers = self.live.subscribers if self.live is not None else 0
         live = Measure("otelbridge.live_tail.subscribers", "{subscriber}", "Clients of the live tail.", False, [((), float(subscribers))])
-        return [*gauges(self.processes, self._numbers()), live, *(store_losses(*self.store.losses()) if self.store is not None else ())]
+        lost = store_losses(*self.store.losses()) if self.store is not None else ()
+        return [*gauges(self.processes, self._numbers()), live, *lost, task_failures((t.name, t.failures) for t in self._tasks())]
 
     async def _start_store(self) -> None:
         settings = self.settings.store
@@ -161,10 +163,19 @@ class ControlPlane:
     # ---------------------------------------------------------------------------------------------- looking
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether requests can be served, and what is wrong: with processes that are missing, they still can."""
+        """Whether requests can be served, and what is wrong: with processes that are missing or work that fails, they still can."""
         if not self._ready:
             return False, ["the service is starting or stopping"]
-        return True, [trouble for process in self.processes if (trouble := process.trouble) is not None]
+        troubles = [*(process.trouble for process in self.processes), *(task.trouble for task in self._tasks())]
+        waits = [*(self._indexer.troubles if self._indexer is not None else ()), *self.exporter.troubles]
+        return True, [trouble for trouble in troubles if trouble is not None] + waits
+
+    def _tasks(self) -> list[LastingTask]:
+        """All that has to go on for as long as this plane."""
+        store = [self.store.upkeep] if self.store is not None else []
+        live = [self.live.task] if self.live is not None else []
+        index = self._indexer.tasks if self._indexer is not None else []
+        return [task for task in (*store, *live, *index, *self.exporter.tasks) if task is not None]
 
     def export_lines(self) -> list[str]:
         """Where telemetry is sent, in words."""

@@ -48,6 +48,12 @@ def store_losses(skipped: int, yielded: int) -> list[Measure]:
     ]
 
 
+def task_failures(tasks: Iterable[tuple[str, int]]) -> Measure:
+    """How often work that has to go on failed and was begun anew, by its name."""
+    values: list[tuple[tuple[tuple[str, str], ...], float]] = [((("task", name),), float(failures)) for name, failures in tasks]
+    return Measure("otelbridge.task.failures", "{failure}", "Failures of work that has to go on, which was begun anew.", True, values)
+
+
 def _measure(name: str, unit: str, text: str, values: list[tuple[ProcessState, float]], *, grows: bool = False) -> Measure:
     labelled: list[tuple[tuple[tuple[str, str], ...], float]] = [((("process", p.name), ("role", p.role)), value) for p, value in values]
     return Measure(f"otelbridge.process.{name}", unit, text, grows, labelled)

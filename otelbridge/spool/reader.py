@@ -81,30 +81,41 @@ class SpoolReader:
         """The next frames, none when there are none yet; at least one when there is one, whatever its size."""
         frames: list[Frame] = []
         left = max_bytes
-        while left > 0 and len(frames) < max_frames:
-            got = self._read_segment(left, max_frames - len(frames))
-            frames += got
-            left -= sum(len(f.payload) for f in got)
-            if not got and not self._next_segment():
-                break
+        before, crossed = self._position, len(self._crossings)
+        try:
+            while left > 0 and len(frames) < max_frames:
+                got = self._read_segment(left, max_frames - len(frames))
+                frames += got
+                left -= sum(len(f.payload) for f in got)
+                if not got and not self._next_segment():
+                    break
+        except OSError:  # what was read so far is read again
+            self._position = before
+            del self._crossings[crossed:]
+            raise
         return frames
 
     def commit(self, position: Position) -> None:
         """All before `position` is done with: remember that, and remove the segments that all consumers are past."""
         position = Position(*position)
         # Who is done with the last frame of a segment is done with the segment: a full disk would wait for itself else.
-        while self._crossings and self._crossings[0][0] <= position:
-            position = max(position, self._crossings.pop(0)[1])
-        before, self.committed = self.committed, position
-        if self.name is None:
-            return
-        now = time.monotonic()
-        durable = now - self._synced >= _SYNC_SECONDS  # an older cursor after a power cut repeats frames, it loses none
-        if durable:
-            self._synced = now
-        write_cursor(self.directory, self.name, position, durable=durable)
-        if position.segment != before.segment:
-            release(self.directory)
+        done = 0
+        for end, following in self._crossings:
+            if end > position:
+                break
+            position = max(position, following)
+            done += 1
+        if self.name is not None:
+            now = time.monotonic()
+            durable = now - self._synced >= _SYNC_SECONDS  # an older cursor after a power cut repeats frames, it loses none
+            write_cursor(self.directory, self.name, position, durable=durable)
+            if durable:
+                self._synced = now
+            if position.segment != self.committed.segment:
+                release(self.directory)
+        # Last: what failed is done again by the next call.
+        del self._crossings[:done]
+        self.committed = position
 
     def backlog(self) -> Backlog:
         """What lies behind the committed position."""
@@ -177,7 +188,8 @@ class SpoolReader:
         self._crossings.append((self._position, Position(following, 0)))
         self._position = Position(following, 0)
         if self.committed >= self._crossings[-1][0]:
-            self.commit(self.committed)
+            with contextlib.suppress(OSError):  # the next commit comes to it
+                self.commit(self.committed)
         return True
 
     def _frame_at(self, offset: int) -> tuple[int, int, bytes | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -121,3 +122,38 @@ async def test_a_store_that_fails_holds_no_more_of_the_spool_than_its_share(data
         assert state.records > 0, "what waited within the limit is stored"
         assert state.records + state.skipped_records == 200
         assert [fields["event"] for fields in told] == ["otelbridge.store.skipped"]
+
+
+async def test_whatever_fails_the_index_goes_on(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of the store, no room that can be made and a spool that can't be read cost no record; the failures are counted and shown."""
+    async with Filled(data_dir) as filled:
+        await filled.put(part(line("before")))
+        (task,) = filled.indexer.tasks
+        assert (task.trouble, filled.indexer.troubles) == (None, [])
+
+        def refuse(*_: object) -> bool:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        def defect(_: object) -> int:
+            raise AssertionError("a defect")
+
+        assert filled.store._segments._writer is not None
+        with monkeypatch.context() as broken:
+            broken.setattr(filled.store._segments, "make_room", refuse)
+            broken.setattr(filled.store._segments._writer, "add", defect)
+            filled.writer.append(encode(part(line("during"), invocation=2)))
+            while filled.indexer.failures < 2:
+                await asyncio.sleep(0.01)
+            assert filled.indexer.troubles == ["spool main can't be stored: AssertionError: a defect"]
+        assert await filled.indexer.drain()
+        assert filled.indexer.troubles == []
+
+        with monkeypatch.context() as broken:
+            broken.setattr(filled.indexer._spools["main"], "read", refuse)
+            while not task.failures:
+                await asyncio.sleep(0.01)
+        filled.writer.append(encode(part(line("after"), invocation=3)))
+        assert await filled.indexer.drain()
+        assert await filled.texts("kind:log") == ["before", "during", "after"]
+        assert task.trouble is not None
+        assert "too many open files" in task.trouble
