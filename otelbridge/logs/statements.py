@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 __all__ = ["insert"]
@@ -23,7 +24,7 @@ def insert(connection: sqlite3.Connection, table: str, columns: str, rows: Seque
     for at in range(0, len(rows), largest):
         chunk = rows[at : at + largest]
         size = next(s for s in _SIZES if s >= len(chunk))
-        parameters = [value for row in chunk for value in row]
+        parameters = list(chain.from_iterable(chunk))
         parameters += [None] * ((size - len(chunk)) * width)
         connection.execute(_statement(table, columns, width, size, conflict), parameters)
 

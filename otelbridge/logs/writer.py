@@ -6,17 +6,21 @@ import logging
 import sqlite3
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from otelbridge.logs.batch import Batch, Cursor, Entry
 from otelbridge.logs.numbers import unique_numbers
+from otelbridge.logs.rows import COLUMNS, INVOCATION, NUMBER, SKEW, WORKER, Row
 from otelbridge.logs.schema import END
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.statements import insert
+from otelbridge.logs.tokens import fold
 from otelbridge.model.part import Notice, Part, SpanOpen
-from otelbridge.model.record import clean_json, clean_text
+from otelbridge.model.record import KINDS, clean_json, clean_text
+from otelbridge.model.ring import LEVELS
 
 __all__ = ["Writer", "pack_id"]
 
@@ -30,7 +34,6 @@ _INVOCATION = (
     "number, id, home, worker, version, trace_id, span_id, parent_span_id, start_ns, trigger, method, origin, path, query, name, "
     "end_ns, outcome, status, failed, cpu_ns, wall_ns, wall_bucket, memory_bytes, cold, detail"
 )
-_RECORD = "number, skew, kind, level, worker, invocation, sequence, span, text, layout, extra"
 _NO_END = (None,) * 9
 
 
@@ -46,12 +49,14 @@ def pack_id(value: str) -> bytes | str:
 class _Rows(msgspec.Struct):
     """What the entries of a batch add to each table."""
 
+    workers: list[tuple[int, str]] = []
+    versions: list[tuple[int, str]] = []
     invocations: list[tuple[Any, ...]] = []
     ends: list[tuple[Any, ...]] = []
     opened: list[tuple[Any, ...]] = []
     closed: list[tuple[Any, ...]] = []
     diagnostics: list[tuple[Any, ...]] = []
-    records: list[tuple[int | None, int | None, list[Any]]] = []  # worker, invocation, Entry.rows
+    records: list[Row] = []
 
 
 class Writer:
@@ -136,12 +141,17 @@ class Writer:
     def _collect(self, entry: Entry, rows: _Rows) -> None:
         item = entry.item
         if isinstance(item, Notice):
-            worker = None if item.worker_id is None else self._worker(item.worker_id)
-            rows.records += [(worker, None, row) for row in entry.rows]
+            worker = None if item.worker_id is None else self._worker(item.worker_id, rows)
+            for row in entry.rows:
+                row[WORKER] = worker
+            rows.records += entry.rows
             return
-        worker = self._worker(item.worker.worker_id)
+        worker = self._worker(item.worker.worker_id, rows)
         number = self._invocation(item, entry, worker, rows)
-        rows.records += [(worker, number, row) for row in entry.rows]
+        for row in entry.rows:
+            row[WORKER] = worker
+            row[INVOCATION] = number
+        rows.records += entry.rows
         for span in entry.spans:
             if isinstance(span, SpanOpen):
                 parent = span.parent if 0 <= span.parent < 1 << 32 else 0
@@ -159,7 +169,7 @@ class Writer:
         if found is None:
             number, home = self._next, item.number == 0
             self._next += 1
-            version = self._version(item.worker.version)
+            version = self._version(item.worker.version, rows)
             parent = None if item.parent_span_id is None else pack_id(item.parent_span_id)
             head = (number, key, home, worker, version, pack_id(item.trace_id), pack_id(item.span_id), parent, item.start_ns)
             end = _NO_END if entry.end is None else entry.end[:-1]
@@ -184,40 +194,54 @@ class Writer:
             found = (row[0], bool(row[1])) if row else None
         return found
 
-    def _worker(self, worker_id: str) -> int:
+    def _worker(self, worker_id: str, rows: _Rows) -> int:
         number = self._workers.get(worker_id)
         if number is None:
             number = self._workers[worker_id] = len(self._workers) + 1
-            self._db.execute("INSERT INTO workers VALUES (?, ?)", (number, worker_id))
+            rows.workers.append((number, worker_id))
         return number
 
-    def _version(self, version: str) -> int:
+    def _version(self, version: str, rows: _Rows) -> int:
         number = self._versions.get(version)
         if number is None:
             number = self._versions[version] = len(self._versions) + 1
-            self._db.execute("INSERT INTO versions VALUES (?, ?)", (number, version))
+            rows.versions.append((number, version))
         return number
 
     def _write(self, rows: _Rows) -> None:
         db = self._db
+        insert(db, "workers", "number, worker_id", rows.workers)
+        insert(db, "versions", "number, version", rows.versions)
         insert(db, "invocations", _INVOCATION, rows.invocations)
-        db.executemany(END, rows.ends)
+        if rows.ends:
+            db.executemany(END, rows.ends)
         insert(db, "spans", "invocation, number, parent, name, start_ns", rows.opened, "ON CONFLICT DO NOTHING")
         insert(db, "spans", "invocation, number, end_ns, attributes", rows.closed, _CLOSE)
         insert(db, "diagnostics", "invocation, sequence, time_ns, span, channel, message", rows.diagnostics, "ON CONFLICT DO NOTHING")
 
     def _write_records(self, rows: _Rows) -> list[int]:
-        rows.records.sort(key=lambda record: record[2][0])  # stable: a part's lines stay in order
-        numbers = unique_numbers(self._db, [row[0] for _, _, row in rows.records]) if rows.records else []
-        records: list[tuple[Any, ...]] = []
-        words: list[tuple[Any, ...]] = []
-        volume: Counter[tuple[int, int, int]] = Counter()
-        for number, (worker, invocation, row) in zip(numbers, rows.records, strict=True):
-            time, kind, level, sequence, span, text, layout, extra, search = row
-            records.append((number, number - time, kind, level, worker, invocation, sequence, span, text, layout, extra))
-            words.append((number, text if search is None else search, _tags(worker, level, kind)))
-            volume[(time // _MINUTE_NS, kind, level)] += 1
-        insert(self._db, "records", _RECORD, records)
+        records = rows.records
+        if not records:
+            return []
+        for row in records:
+            if row[SKEW]:  # of a try that failed
+                row[NUMBER] -= row[SKEW]
+                row[SKEW] = 0
+        records.sort(key=itemgetter(NUMBER))  # stable: a part's lines stay in order
+        times = [row[NUMBER] for row in records]
+        numbers = unique_numbers(self._db, times, self.segment.last)
+        if numbers != times:
+            for row, number in zip(records, numbers, strict=True):
+                row[SKEW] = number - row[NUMBER]
+                row[NUMBER] = number
+        volume: Counter[tuple[int, int, int]] = Counter(
+            [(time // _MINUTE_NS, row[2], row[3]) for time, row in zip(times, records, strict=True)]
+        )
+        words = [
+            (number, text if text.isascii() else fold(text), f"w{worker}{_TAGS[kind][level]}" if worker is not None else _TAGS[kind][level])
+            for number, _, kind, level, _, _, text, _, _, worker, _ in records
+        ]
+        insert(self._db, "records", COLUMNS, records)
         insert(self._db, "words", "rowid, text, tags", words)
         counts = [(0, *key, count) for key, count in volume.items()]
         insert(self._db, "volume", "worker, minute, kind, level, count", counts, _COUNT)
@@ -246,10 +270,7 @@ _ITEM_FAULTS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceErro
 _CLOSE = "ON CONFLICT DO UPDATE SET end_ns = excluded.end_ns, attributes = excluded.attributes"
 _COUNT = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
 _NAME = "ON CONFLICT DO UPDATE SET type = excluded.type, last_ns = max(last_ns, excluded.last_ns)"
-
-
-def _tags(worker: int | None, level: int, kind: int) -> str:
-    tags = "" if worker is None else f"w{worker}"
-    if level >= 3:
-        tags += f" l{level}"
-    return f"{tags} k{kind}" if kind else tags
+# The tags of a record but for its worker's, by kind and level: see schema.py.
+_TAGS = [
+    [(f" l{level}" if level >= 3 else "") + (f" k{kind}" if kind else "") for level in range(len(LEVELS))] for kind in range(len(KINDS))
+]

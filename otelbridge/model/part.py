@@ -36,7 +36,9 @@ __all__ = [
     "decode",
     "encode",
     "entries",
+    "read_entry",
     "span_entries",
+    "timed_entries",
     "trace_item",
 ]
 
@@ -150,24 +152,35 @@ def entries(part: Part) -> Iterator[TraceLog | TraceException | DiagnosticsEvent
     Any bytes give some entry: text that is not UTF-8 is read with replacement characters, JSON that can't be read
     stands as text. Sequence numbers count all entries of an invocation from 0, without gaps.
     """
+    for time_ns, sequence, entry in timed_entries(part):
+        yield read_entry(entry, time_ns, sequence)
+
+
+def timed_entries(part: Part) -> list[tuple[int, int, ring.Entry]]:
+    """The ring's entries as they are, each with its time and sequence number: for who need not read all of them."""
     time_ns = part.floor_ns - 1
     ceiling = max(part.time_ns, part.floor_ns)
-    for sequence, entry in enumerate(ring.walk(part.ring), part.first_sequence):
-        time_ns = max(time_ns + 1, min(entry.time_ns, ceiling))
-        yield _read(entry, time_ns, sequence)
+    sequence = part.first_sequence
+    found = []
+    for entry in ring.walk(part.ring):
+        claimed = entry.time_ns
+        if claimed > ceiling:
+            claimed = ceiling
+        time_ns = claimed if claimed > time_ns else time_ns + 1
+        found.append((time_ns, sequence, entry))
+        sequence += 1
+    return found
 
 
 def span_entries(part: Part) -> Iterator[SpanOpen | SpanClose]:
     """The spans among entries(). What the others say, which is most of a part, is not read."""
-    time_ns = part.floor_ns - 1
-    ceiling = max(part.time_ns, part.floor_ns)
-    for sequence, entry in enumerate(ring.walk(part.ring), part.first_sequence):
-        time_ns = max(time_ns + 1, min(entry.time_ns, ceiling))
+    for time_ns, sequence, entry in timed_entries(part):
         if entry.kind == ring.SPAN_OPEN or entry.kind == ring.SPAN_CLOSE:
-            yield _read(entry, time_ns, sequence)
+            yield read_entry(entry, time_ns, sequence)
 
 
-def _read(entry: ring.Entry, time_ns: int, sequence: int) -> Any:
+def read_entry(entry: ring.Entry, time_ns: int, sequence: int) -> Any:
+    """What an entry of the ring says: see entries()."""
     kind = entry.kind
     if kind == ring.LOG or kind == ring.TEXT:
         value = _json(entry.payload)

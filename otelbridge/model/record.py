@@ -105,8 +105,8 @@ class Line(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def lines(item: SpoolItem, found: Iterable[object] | None = None) -> Iterator[Line]:
-    """Log lines and exceptions in order, then one for the end of the invocation when the part has it.
+def lines(item: SpoolItem, found: Iterable[object] | None = None, *, end: bool = True) -> Iterator[Line]:
+    """Log lines and exceptions in order, then, with `end`, one for the end of the invocation when the part has it.
 
     `found`: the part's entries(), from whoever has read them already.
     """
@@ -122,7 +122,7 @@ def lines(item: SpoolItem, found: Iterable[object] | None = None) -> Iterator[Li
             stack = None if entry.stack is None else clean_text(entry.stack)
             info = ExceptionInfo(clean_text(entry.name), clean_text(entry.message), stack)
             yield Line(entry.time_ns, entry.sequence, "exception", "error", _exception_text(info), entry.span, exception=info)
-    if item.end is not None:
+    if end and item.end is not None:
         text = clean_text(invocation_text(item.event, item.end.status, item.end.outcome))
         yield Line(item.end.time_ns, None, "invocation", invocation_level(item.end.outcome, item.end.status), text)
 
@@ -255,8 +255,10 @@ def split_url(url: str) -> tuple[str, str, str]:
     origin, rest = (url, "") if slash < 0 else (url[:slash], url[slash:])
     if slash < 0 and (mark := min((i for i in (url.find("?"), url.find("#")) if i >= 0), default=-1)) >= 0:
         origin, rest = url[:mark], url[mark:]
-    mark = min((i for i in (rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
-    return origin, rest[:mark], rest[mark:]
+    mark, fragment = rest.find("?"), rest.find("#")
+    if fragment >= 0 and (mark < 0 or fragment < mark):
+        mark = fragment
+    return (origin, rest, "") if mark < 0 else (origin, rest[:mark], rest[mark:])
 
 
 def rfc3339(time_ns: int) -> str:
