@@ -83,13 +83,15 @@ async def _told_to_stop(channel: Channel, running: HubRole | LoaderRole) -> Stop
     told: asyncio.Future[Stop] = loop.create_future()
 
     async def listen() -> None:
-        async for message in channel:
-            if isinstance(message, Table):
-                running.show(message.processes)
-            elif isinstance(message, Stop):
-                tell(message)
-                return
-        tell(Stop(_ORPHAN_SECONDS))
+        try:
+            async for message in channel:
+                if isinstance(message, Table):
+                    running.show(message.processes)
+                elif isinstance(message, Stop):
+                    tell(message)
+                    return
+        finally:  # also when a message can't be read: who hears nothing more must not live on
+            tell(Stop(_ORPHAN_SECONDS))
 
     def tell(stop: Stop) -> None:
         if not told.done():

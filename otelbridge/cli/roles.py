@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from otelbridge.cli.output import say
+from otelbridge.lasting import LastingTask
 from otelbridge.model.process import ProcessState
 from otelbridge.processes.channel import Start
 from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
@@ -52,7 +54,7 @@ class LoaderRole:
         self._sock = socket.socket(fileno=listen_fd)
         self._vitals = Vitals(vitals_fd)
         self._row = self._vitals.row(start.number)
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[LastingTask] = []
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -67,7 +69,7 @@ class LoaderRole:
             if self._start.first:
                 await self._load_workers(self.data)
             self._service.share(self._sock, self._vitals, self._row)
-            self._tasks.append(asyncio.ensure_future(self._show_vitals(self.data)))
+            self._tasks.append(LastingTask("the numbers for the hub", functools.partial(self._show_vitals, self.data)))
             self._stack = stack.pop_all()
         return self
 
@@ -80,7 +82,7 @@ class LoaderRole:
         directory = self.settings.server.reload
         if directory is not None:
             await reload_workers(data, directory, say, once=True)
-            self._tasks.append(asyncio.ensure_future(reload_workers(data, directory, say)))
+            self._tasks.append(LastingTask("the reloading of worker files", functools.partial(reload_workers, data, directory, say)))
 
     async def _show_vitals(self, data: DataPlane) -> None:
         instances = data.instances
@@ -89,9 +91,7 @@ class LoaderRole:
             await asyncio.sleep(_VITALS_SECONDS)
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(task.aclose() for task in self._tasks))
         await self._stack.aclose()
 
     @property
@@ -128,7 +128,6 @@ class HubRole:
         self.data: DataPlane | None = None
         self._start = start
         self._vitals = Vitals(vitals_fd)
-        self._adding: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -142,7 +141,7 @@ class HubRole:
             plane = ControlPlane(settings=self.settings, notice=stage.notice, numbers=self._numbers, poll_seconds=1.0 if watched else 0.05)
             self.control = await stack.enter_async_context(plane)
             for name in set(watch.known):
-                await self.control.add(name)  # one that came between
+                self.control.add(name)  # one that came between
             self._service = await stack.enter_async_context(Service(bridge=self, trusted=True))
             await self._service.listen_unix(bind_hub_socket(self.settings.data_dir))
             self._stack = stack.pop_all()
@@ -155,12 +154,9 @@ class HubRole:
     def _add(self, name: str) -> None:
         """A loader has begun a spool."""
         if self.control is not None:
-            task = asyncio.ensure_future(self.control.add(name))
-            self._adding.add(task)
-            task.add_done_callback(self._adding.discard)
+            self.control.add(name)
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*self._adding, return_exceptions=True)
         await self._stack.aclose()
 
     def _numbers(self) -> dict[str, dict[str, int]]:

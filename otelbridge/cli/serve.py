@@ -120,10 +120,11 @@ def _url(sock: socket.socket) -> str:
 
 async def _life(settings: Settings, read: Callable[[], Settings], socket: socket.socket, *, samples: bool) -> str:
     """From start to end of one bridge and its service."""
-    import asyncio
+    import functools
 
     from otelbridge.bridge import Bridge
     from otelbridge.cli.reload import load_samples, reload_workers
+    from otelbridge.lasting import LastingTask
     from otelbridge.web import Service
 
     ending = _signals(read)
@@ -135,12 +136,14 @@ async def _life(settings: Settings, read: Callable[[], Settings], socket: socket
         url = await service.listen(sock=socket.dup())
         _greet(url, bridge.control.export_lines(), samples=samples)
         directory = settings.server.reload
-        watching = None if directory is None else asyncio.create_task(reload_workers(bridge, directory, tell))
+        watching = None
+        if directory is not None:
+            watching = LastingTask("the reloading of worker files", functools.partial(reload_workers, bridge, directory, tell))
         try:
             how = await ending
         finally:
             if watching is not None:
-                watching.cancel()
+                await watching.aclose()
         tell("stopping: running requests may end, then telemetry is flushed; Ctrl-C again stops at once")
     return how
 

@@ -87,6 +87,10 @@ class Indexer:
         self._spools[name] = reader
         self._start(name)
 
+    def reads(self, name: str) -> bool:
+        """Whether it has this spool."""
+        return name in self._tasks
+
     def wake(self) -> None:
         """Something has been appended. For any thread, and cheap: see SpoolWriter.subscribe()."""
         for wake in self._wakes.values():

@@ -83,8 +83,9 @@ class LiveTail:
 
     async def add(self, name: str, directory: Path) -> None:
         """Follow a further spool, from its beginning."""
-        self._directories[name] = directory
-        await self._open(name, "oldest")
+        if name not in self._readers:
+            self._directories[name] = directory
+            await self._open(name, "oldest")
 
     @staticmethod
     def filter(query: Mapping[str, object]) -> TailFilter:

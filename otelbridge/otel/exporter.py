@@ -133,12 +133,12 @@ class Exporter:
             return
         if directory.name in (known.name for known in self._spools):
             raise ValueError(f"there is a spool named {directory.name} already")
-        self._spools.append(directory)
         await asyncio.to_thread(self._forget_removed, [directory])
         for lane in self.lanes.values():
             await lane.add_spool(directory)
         if self._metrics is not None:
             await self._metrics.add_spool(directory)
+        self._spools.append(directory)  # last: what failed is done again by the next call
 
     def wake(self) -> None:
         """Something was appended. Callable from any thread, cheap when called often."""

@@ -125,6 +125,8 @@ class MetricsLane:
             await asyncio.to_thread(self._add_blocking, directory)
 
     def _add_blocking(self, directory: Path) -> None:
+        if directory.name in self._readers:
+            return
         reader = SpoolReader(directory, CONSUMER)
         position = self._positions.get(directory.name)
         if position is not None and reader.resumed:

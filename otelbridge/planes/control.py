@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -20,9 +21,11 @@ from otelbridge.otel import Environment, Exporter
 from otelbridge.otel.measures import Measure
 from otelbridge.planes.gauges import Numbers, gauges, store_losses, task_failures
 from otelbridge.settings import Settings
-from otelbridge.spool import SpoolReader, list_spools
+from otelbridge.spool import SpoolReader, forget_consumer, list_spools, registered_consumers
 
 __all__ = ["ControlPlane"]
+
+_ADDING = "adding"  # the consumer that holds a spool until all others do
 
 
 class ControlPlane:
@@ -54,6 +57,7 @@ class ControlPlane:
         self._numbers = numbers
         self._tail_calls = tail_calls
         self._wakes: list[Callable[[], None]] = []
+        self._adding: dict[str, LastingTask] = {}
         self._ready = False
         self._stack = contextlib.AsyncExitStack()
 
@@ -72,6 +76,7 @@ class ControlPlane:
         settings = self.settings
         self.registry = Registry(settings.data_dir / "registry")
         self._spools = list_spools(settings.data_dir / "spool")
+        await asyncio.to_thread(_let_go, list(self._spools.values()))
         self.exporter = Exporter(
             settings=settings,
             environment=Environment(),
@@ -131,6 +136,7 @@ class ControlPlane:
     async def aclose(self) -> None:
         """Stop. What is not stored or sent yet stays in the spools. May be called twice."""
         self._ready = False
+        await asyncio.gather(*(task.aclose() for task in self._adding.values()))
         await self._stack.aclose()
 
     def stopping(self) -> None:
@@ -139,17 +145,23 @@ class ControlPlane:
         if self.live is not None:
             self._ending = asyncio.ensure_future(self.live.aclose())
 
-    async def add(self, name: str) -> None:
-        """Read a spool that a new process has begun. All who read it hold on to it before the first of them lets go."""
-        if name in self._spools:
-            return
-        directory = self._spools[name] = self.settings.data_dir / "spool" / name
-        if self._indexer is not None:
+    def add(self, name: str) -> None:
+        """Read a spool that a new process has begun. When the system has no files left for it, it is tried again until it works."""
+        if name not in self._spools and name not in self._adding:
+            self._adding[name] = LastingTask(f"reading the new spool {name}", functools.partial(self._add, name))
+
+    async def _add(self, name: str) -> None:
+        """What an attempt that failed halfway has done is not done again. Nobody lets go of anything before all hold on to it."""
+        directory = self.settings.data_dir / "spool" / name
+        await asyncio.to_thread(_hold, directory)
+        if self._indexer is not None and not self._indexer.reads(name):
             self._indexer.add(name, await asyncio.to_thread(SpoolReader, directory, "store"))
         await self.exporter.add_spool(directory)
         if self.live is not None:
             await self.live.add(name, directory)
+        self._spools[name] = directory
         self.wake()
+        await asyncio.to_thread(forget_consumer, directory, _ADDING)
 
     def wake(self) -> None:
         """Something was appended to a spool. Callable from any thread, cheap when called often."""
@@ -175,7 +187,7 @@ class ControlPlane:
         store = [self.store.upkeep] if self.store is not None else []
         live = [self.live.task] if self.live is not None else []
         index = self._indexer.tasks if self._indexer is not None else []
-        return [task for task in (*store, *live, *index, *self.exporter.tasks) if task is not None]
+        return [task for task in (*store, *live, *index, *self.exporter.tasks, *self._adding.values()) if task is not None]
 
     def export_lines(self) -> list[str]:
         """Where telemetry is sent, in words."""
@@ -218,3 +230,14 @@ class ControlPlane:
             c.worker_id: {k: v for k, v in msgspec.to_builtins(c).items() if k != "workerId"}
             for c in await self.store.worker_counters(worker_id)
         }
+
+
+def _hold(directory: Path) -> None:
+    SpoolReader(directory, _ADDING).close()
+
+
+def _let_go(spools: Sequence[Path]) -> None:
+    """Of what an earlier process held when it was killed."""
+    for directory in spools:
+        if _ADDING in registered_consumers(directory):
+            forget_consumer(directory, _ADDING)

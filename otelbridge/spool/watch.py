@@ -53,6 +53,7 @@ class SpoolWatch:
         self._fd = -1
         self._root_watch = -1
         self._resume: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def start(self) -> bool:
         """Begin to watch: the spools that are there count as known."""
@@ -76,8 +77,9 @@ class SpoolWatch:
 
     def close(self) -> None:
         """Watch no longer. May be called twice."""
-        if self._resume is not None:
-            self._resume.cancel()
+        for later in (self._resume, self._again):
+            if later is not None:
+                later.cancel()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
@@ -114,7 +116,13 @@ class SpoolWatch:
 
     def _look(self) -> None:
         """Find the spools that are new."""
-        for name, path in list_spools(self._root).items():
+        try:
+            found = list_spools(self._root)
+        except OSError as e:  # as without a file left: a spool that is not noticed now would never be
+            _log.error("spools can't be looked for, will try again: %s", e)
+            self._again = self._loop.call_later(_LOOK_SECONDS, self._look)
+            return
+        for name, path in found.items():
             if name in self.known:
                 continue
             self.known.add(name)

@@ -46,7 +46,7 @@ class SpoolWriter:
         self._lock = threading.Lock()
         self._wakes: list[Callable[[], None]] = []
         self._noise = Noise(window_bytes=max_bytes // 8)
-        self._offset = 0
+        self._offset = self._used = 0
         self._dirty = False
         self._closed = False
         self._retired: list[int] = []  # segments that are complete, for the thread to sync and close
@@ -148,11 +148,13 @@ class SpoolWriter:
 
     def _measure(self) -> None:
         """Look how full the spool is: readers, also of other processes, remove segments."""
-        used = 0
-        for segment in list_segments(self._directory):
-            with contextlib.suppress(OSError):
-                used += segment_path(self._directory, segment).stat().st_size
-        self._used = used
+        with contextlib.suppress(OSError):  # without a file left it can't be listed: what was known has to do
+            used = 0
+            for segment in list_segments(self._directory):
+                with contextlib.suppress(OSError):
+                    used += segment_path(self._directory, segment).stat().st_size
+            self._used = used
+        used = self._used
         self._measured = time.monotonic()
         self._pressure = pressure(used, self._max_bytes)
         # The next look is due when the next level could be reached.
@@ -164,14 +166,18 @@ class SpoolWriter:
         while not self._stop.is_set():
             self._work.wait(_IDLE_SECONDS)
             self._work.clear()
-            self._tick()
+            try:
+                self._tick()
+            except Exception:  # this thread must not end: nothing would be synced any more, no drop be told
+                self.sync_errors += 1
+                _log.exception("spool %s: a round of the background failed", self._directory)
             self._stop.wait(self._sync_seconds or _IDLE_SECONDS)
 
     def _tick(self) -> None:
         with self._lock:
-            dirty, self._dirty = self._dirty, False
+            fd = os.dup(self._fd) if self._dirty and self._sync_seconds else None  # first: without a file left all stays as it is
+            self._dirty = False
             retired, self._retired = self._retired, []
-            fd = os.dup(self._fd) if dirty and self._sync_seconds else None
             if self._pressure:
                 self._measure()
             self._tell()
@@ -209,7 +215,7 @@ class SpoolWriter:
         if not pending or self._pressure >= FULL:
             return
         for worker_id, reason, left in pending:
-            if self._write(encode(_notice(worker_id, reason, left))) is not None:
+            if self._pressure >= FULL or self._write(encode(_notice(worker_id, reason, left))) is not None:
                 return
             self._drops.forget(worker_id, reason)
 

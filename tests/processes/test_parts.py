@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from otelbridge.claim import claim
 from otelbridge.errors import ClaimError
+from otelbridge.model.part import Notice, encode
+from otelbridge.planes import control as control_room
+from otelbridge.planes.control import ControlPlane
 from otelbridge.processes.cores import cores
 from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
 from otelbridge.processes.member import Member, StartError
 from otelbridge.processes.supervisor import loader_count
 from otelbridge.processes.vitals import Vitals
 from otelbridge.settings import Settings
+from otelbridge.spool import SpoolReader, SpoolWriter, registered_consumers
 from otelbridge.web.accept import Acceptor
 
 HOLDER = "import sys; sys.stdin.read()"
@@ -150,3 +156,35 @@ async def test_connections_go_to_whoever_has_fewer() -> None:
         acceptors[0].close()
         for client in clients:
             client.close()
+
+
+async def test_a_new_spool_is_read_when_there_are_files_for_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file left a spool of a new loader can't be opened: that is shown and tried again, and nothing of it is missed."""
+    settings = Settings(environ={}, flags={"data_dir": str(tmp_path)})
+    plane = ControlPlane(settings=settings, notice=lambda *_, **__: None, poll_seconds=0.01)
+    async with plane, SpoolWriter(tmp_path / "spool" / "loader-7") as writer:
+        writer.append(encode(Notice(1_000_000_000, "info", "hello", {}, None)))
+        refused: list[str | None] = []
+
+        def full(directory: Path, name: str | None, **options: Any) -> SpoolReader:
+            if name == "store" and not refused:
+                refused.append(name)
+                raise OSError(errno.EMFILE, "too many open files")
+            return SpoolReader(directory, name, **options)
+
+        monkeypatch.setattr(control_room, "SpoolReader", full)
+        plane.add("loader-7")
+        plane.add("loader-7")
+        while not refused or plane.ready()[1] == []:
+            await asyncio.sleep(0.01)
+        assert plane.ready() == (
+            True,
+            ["reading the new spool loader-7 failed and is tried again (1 failures): OSError: [Errno 24] too many open files"],
+        )
+        assert plane.store is not None
+        while (await plane.store.logs("hello")).logs == []:
+            await asyncio.sleep(0.01)
+        while "adding" in registered_consumers(tmp_path / "spool" / "loader-7"):
+            await asyncio.sleep(0.01)
+        assert set(registered_consumers(tmp_path / "spool" / "loader-7")) == {"export.metrics", "store"}
+        assert 'otelbridge_task_failures_total{task="reading the new spool loader-7"} 1' in plane.metrics_text()

@@ -141,7 +141,7 @@ def test_a_full_spool_counts_drops_and_recovers(tmp_path: Path) -> None:
     reader = SpoolReader(tmp_path, "a")
     for i in range(3000):
         writer.append(encode(part((i % 5, "x" * 50), (0, "debug"), worker=f"w{i % 3}", end=True)), rank=2, worker_id=f"w{i % 3}")
-    assert sum(p.stat().st_size for p in tmp_path.glob("*.seg")) <= limit + 1000
+    assert sum(p.stat().st_size for p in tmp_path.glob("*.seg")) <= limit * 1.02  # it is measured anew with each hundredth
     dropped = sum(t.logs for (_, reason), t in writer.drops().items() if reason == "spool_full")
     kept = [item for item in read_all(reader) if isinstance(item, Part)]
     assert sum(count(item).logs for item in kept) + dropped == 6000

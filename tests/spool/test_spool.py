@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -298,3 +300,32 @@ def test_subscribers_are_woken(tmp_path: Path) -> None:
     writer.append(b"a")
     assert calls == [1]
     writer.close()
+
+
+def test_a_writer_without_a_file_left_writes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no file can be opened, frames are written all the same and none raises; afterwards they are synced as before."""
+    synced = threading.Event()
+    real = os.fdatasync
+
+    def sync(fd: int) -> None:
+        real(fd)
+        synced.set()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    writer = SpoolWriter(tmp_path, sync_ms=1, max_bytes=100_000)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "dup", refuse)
+        broken.setattr(os, "scandir", refuse)
+        for number in range(100):
+            writer.append(b"x%d" % number * 300, rank=2)
+        while not writer.sync_errors:
+            time.sleep(0.001)
+    synced.clear()
+    writer.append(b"last", rank=2)
+    assert synced.wait(60)
+    writer.close()
+    found = [frame.payload for frame in SpoolReader(tmp_path, None).read(1 << 30)]
+    assert (found[0][:2], found[-1], len(found)) == (b"x0", b"last", 101)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from otelbridge.spool import SpoolWatch, SpoolWriter, list_spools
+from otelbridge.spool import watch as watch_room
 
 WRITER = """
 import sys
@@ -112,3 +113,22 @@ def test_spools_are_listed_by_name(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").touch()
     assert list_spools(tmp_path) == {"a": tmp_path / "a"}
+
+
+async def test_a_new_spool_is_noticed_without_a_file_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the directory can't be listed in the moment in which a spool begins, it is looked at again."""
+    watcher = Watcher(tmp_path)
+    refused: list[Path] = []
+
+    def full(root: Path) -> dict[str, Path]:
+        if not refused:
+            refused.append(root)
+            raise OSError(errno.EMFILE, "too many open files")
+        return list_spools(root)
+
+    monkeypatch.setattr(watch_room, "list_spools", full)
+    (tmp_path / "new").mkdir()
+    while watcher.new != ["new"]:
+        await asyncio.sleep(0.01)
+    assert refused == [tmp_path]
+    watcher.watch.close()
