@@ -99,6 +99,38 @@ def test_waterfall_goes_on_after_the_end(open_page: Callable[..., Page], own_sit
         expect(rows.first).to_contain_text("its record is in the spool")
 
 
+# Contrast (WCAG) of each text with the bar that it may lie on; axe can't tell what lies below what.
+CONTRASTS = """() => {
+  const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const light = (...layers) => {
+    context.clearRect(0, 0, 1, 1);
+    for (const [colour, alpha] of layers) { context.globalAlpha = alpha; context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((n) => (n / 255 <= 0.04045 ? n / 255 / 12.92 : ((n / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const panel = getComputedStyle(document.querySelector('.panel')).backgroundColor;
+  return [...document.querySelectorAll('.waterfall .wf-bar')].flatMap((bar) => {
+    const { backgroundColor, opacity } = getComputedStyle(bar);
+    const below = light([panel, 1], [backgroundColor, Number(opacity)]);
+    return [...document.querySelectorAll('.wf-time, .wf-time i')].map((text) => {
+      const own = light([getComputedStyle(text).color, 1]);
+      return (Math.max(own, below) + 0.05) / (Math.min(own, below) + 0.05);
+    });
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_on_bars_can_be_read(open_page: Callable[..., Page], tea: Site, scheme: str) -> None:
+    """Durations and notes have a contrast of 4.5 at least with each kind of bar, failed ones too."""
+    first = tea.wait_for_logs("worker:tea kind:invocation path:/spill")[0]
+    page = open_page(f"/invocations/{first['invocationId']}", color_scheme=scheme)
+    page.locator(".wf-after li").last.wait_for()
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 50
+    assert min(found) >= 4.5
+
+
 def test_waterfall_says_when_nothing_is_exported(open_page: Callable[..., Page], tea: Site) -> None:
     """Without a destination the line of the export says so, in place of a bar."""
     first = tea.wait_for_logs("worker:tea kind:invocation path:/one")[0]
