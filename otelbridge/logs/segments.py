@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,7 @@ class Segments:
         self._last = 0  # number of the newest segment there has been
         self._lock_fd = -1
         self._writer: Writer | None = None
+        self._syncing: threading.Thread | None = None
 
     def open(self) -> None:
         """Take the directory and open what is in it. StoreError when another process has it."""
@@ -107,6 +109,7 @@ class Segments:
         if self._writer is not None:
             with contextlib.suppress(sqlite3.Error):
                 self.checkpoint()
+        self._await_sync()
         self._writer = None
         for segment in self.all:
             segment.close()
@@ -142,11 +145,27 @@ class Segments:
 
     def _tidy(self) -> None:
         assert self._writer is not None
-        if self._since_checkpoint >= _CHECKPOINT_BATCHES:
+        if self._since_checkpoint >= _CHECKPOINT_BATCHES and self._is_synced(self._writer.segment):
             self.checkpoint()
         if self._is_full(self._writer.segment):
             self._begin()
             self.retire()
+
+    def _is_synced(self, segment: Segment) -> bool:
+        """Whether the write-ahead log is on the disk, but for what came in meanwhile. A checkpoint would wait for that, and
+        all batches with it: a tenth of their time."""
+        if self._syncing is None:
+            self._syncing = threading.Thread(target=_sync, args=(segment,), name="otelbridge-store-sync")
+            self._syncing.start()
+        elif not self._syncing.is_alive() or self._since_checkpoint >= 2 * _CHECKPOINT_BATCHES:
+            self._await_sync()
+            return True
+        return False
+
+    def _await_sync(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
 
     def skip(self, batch: Batch) -> None:
         """Give a batch up that can't be written, so that the spool need not keep it: all behind it counts as done with."""
@@ -285,3 +304,8 @@ class Segments:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{path}{suffix}", f"{path}.damaged{suffix}")
+
+
+def _sync(segment: Segment) -> None:
+    with contextlib.suppress(OSError):  # the checkpoint that follows says what is wrong
+        segment.sync()

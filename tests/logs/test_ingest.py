@@ -289,3 +289,18 @@ async def test_what_is_not_to_be_kept_is_left_out(data_dir: Path, logs: bool, sp
         assert (await filled.store.sql("SELECT count(*) FROM spans")).rows == [[int(spans)]]
         assert len((await filled.store.invocations()).invocations) == int(logs or spans)
         assert [key.key for key in await filled.store.keys("user")] == (["user"] if logs else [])
+
+
+def test_checkpoints_come_by_themselves(data_dir: Path) -> None:
+    """After some batches what is stored is durable, without anybody asking, and the write-ahead log begins anew."""
+    segments = Segments(directory=data_dir, segment_records=100_000, retention_seconds=1e9, max_bytes=1 << 30)
+    segments.open()
+    for number in range(1, 301):
+        segments.add(make_batch("main", frames([part(line(f"{number}"), invocation=number)], segment=number)))
+    assert segments.durable["main"].segment >= 128
+    connection = segments.all[0].writer()
+    pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    assert pages < 300 * 10
+    segments.close()
+    segments.close()
+    assert stored_texts(data_dir) == [str(number) for number in range(1, 301)]
