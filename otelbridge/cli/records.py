@@ -30,11 +30,15 @@ def line_of(record: Mapping[str, Any]) -> str:
         return f"{time} {worker} {_call(record)}"
     level = str(record.get("level", "log"))
     first, *rest = str(record.get("text", "")).split("\n")
-    coloured = [
-        style(safe(line), _COLOURS.get(level))
-        for line in (f"({level}) {first}", *(line.strip() if kind == "exception" else line for line in rest))
-    ]
+    rest = [line.strip() if kind == "exception" else line for line in rest] + _stacks(record)
+    coloured = [style(safe(line), _COLOURS.get(level)) for line in (f"({level}) {first}", *rest)]
     return f"{time} {worker}   " + "\n      ".join(coloured)
+
+
+def _stacks(record: Mapping[str, Any]) -> list[str]:
+    """The lines of the stacks of errors that were logged: the text has only their names and messages."""
+    infos = [info for info in record.get("errorInfo") or () if isinstance(info, dict)]
+    return [line.strip() for info in infos for line in str(info.get("stack") or "").split("\n") if line.strip()]
 
 
 def _call(record: Mapping[str, Any]) -> str:

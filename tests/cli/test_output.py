@@ -57,6 +57,16 @@ def test_colours_follow_the_two_variables(monkeypatch: pytest.MonkeyPatch, envir
             "10:20:30.123 w   (error) Error: x\n      at f (a.js:1)",
         ),
         (
+            {
+                "kind": "log",
+                "level": "error",
+                "text": "no Error: x",
+                "workerId": "w",
+                "errorInfo": [None, {"stack": "    at f (a.js:1)\n    at g"}],
+            },
+            "10:20:30.123 w   (error) no Error: x\n      at f (a.js:1)\n      at g",
+        ),
+        (
             {"kind": "invocation", "method": "GET", "url": "http://h/", "outcome": "ok", "status": 200, "wallMs": 1.25, "workerId": "w"},
             "10:20:30.123 w GET http://h/ - Ok (200, 1.2 ms)",
         ),
