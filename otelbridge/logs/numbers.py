@@ -13,30 +13,43 @@ __all__ = ["MAX_SKEW_NS", "unique_numbers"]
 MAX_SKEW_NS = 1_000_000_000
 
 _TAKEN = "SELECT json_group_array(number) FROM records WHERE number IN (SELECT value FROM json_each(?))"
+_TAKEN_BEHIND = "SELECT json_group_array(r.number) FROM json_each(?1) j JOIN records r ON r.number BETWEEN j.value AND j.value + ?2"
+_WINDOW = 256
 
 
 def unique_numbers(db: sqlite3.Connection, times: list[int], highest: int | None) -> list[int]:
-    """A number for each time, ascending as the times are, none of which is in the table yet; `highest`: the last that is."""
-    numbers = _ascending(times)
-    step = 1
-    while taken := _taken(db, numbers, highest):
-        # Steps double, so that a long run of taken numbers is left behind soon.
-        numbers = _ascending([number + step if number in taken else number for number in numbers])
-        step *= 2
-    return numbers
+    """The first number from each time on that is in the table neither yet, nor given to one before. Times ascend, and so do the numbers.
+
+    `highest`: the highest number in the table.
+    """
+    taken: set[int] = set()
+    window = _WINDOW
+    while True:
+        numbers = _ascending(times, taken)
+        below = numbers[: bisect_right(numbers, highest)] if highest is not None else []
+        met = sorted(msgspec.json.decode(_json(db, _TAKEN, below))) if below else []
+        if not met:
+            return numbers
+        # What lies behind is looked up at once; twice as far each time, so that a long run is left behind soon.
+        starts = met[:1]
+        for number in met:
+            if number > starts[-1] + window:
+                starts.append(number)
+        taken.update(msgspec.json.decode(_json(db, _TAKEN_BEHIND, starts, window)))
+        window *= 2
 
 
-def _taken(db: sqlite3.Connection, numbers: list[int], highest: int | None) -> set[int]:
-    below = numbers[: bisect_right(numbers, highest)] if highest is not None else []
-    if not below:
-        return set()
-    return set(msgspec.json.decode(db.execute(_TAKEN, (msgspec.json.encode(below).decode(),)).fetchone()[0]))
+def _json(db: sqlite3.Connection, sql: str, numbers: list[int], *rest: int) -> str:
+    found: str = db.execute(sql, (msgspec.json.encode(numbers).decode(), *rest)).fetchone()[0]
+    return found
 
 
-def _ascending(times: list[int]) -> list[int]:
+def _ascending(times: list[int], taken: set[int]) -> list[int]:
     numbers = []
     last = -1
     for time in times:
         last = time if time > last else last + 1
+        while last in taken:
+            last += 1
         numbers.append(last)
     return numbers
