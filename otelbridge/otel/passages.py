@@ -6,55 +6,58 @@ For looking at one invocation, and no part of what is promised: it is in memory,
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Literal
 
 import msgspec
 
 from otelbridge.model.passage import ExportPassage, ExportState
-from otelbridge.model.recent import Recent
 from otelbridge.otel.ledger import REJECTED
 
 __all__ = ["Passages", "passage"]
 
-# About 300 bytes each, twice as many at most: 6 MB for a lane that is busy.
-_REMEMBERED = 10_000
+# Frames of about 250 bytes each: 5 MB for a lane that is busy.
+_REMEMBERED = 20_000
 
 
-class _Passed(msgspec.Struct, frozen=True, gc=False):
-    """When the first frame was read and the last one settled (ns); delivered records, or all fates if some were not."""
+class Passed(msgspec.Struct, frozen=True):
+    """When the first frame of an invocation was read and the last one settled (ns), and what became of its records."""
 
     read_ns: int
     settled_ns: int
-    fates: int | dict[str | None, int]
+    fates: dict[str | None, int]
 
 
 class Passages:
-    """See the module's text."""
+    """See the module's text. Each frame is noted, and only a look puts those of an invocation together: many are noted, few
+    are looked for, and an index would cost three times as much as the note."""
 
     def __init__(self) -> None:
-        self._recent: Recent[_Passed] = Recent(_REMEMBERED)
+        self._settled: deque[tuple[str, int, int, int | dict[str | None, int]]] = deque(maxlen=_REMEMBERED)
 
     def note(self, invocation_id: str, read_ns: int, fates: dict[str | None, int]) -> None:
-        """A frame of an invocation is settled. An invocation has one frame or several, which are counted together."""
-        known = self._recent.get(invocation_id)
-        if known is not None:
-            read_ns = min(read_ns, known.read_ns)
-            fates = _joined(_spread(known.fates), fates)
+        """A frame of an invocation is settled. An invocation has one frame or several."""
         # The dictionary takes as much memory as all else of it: the usual one has one entry.
-        plain = fates[None] if len(fates) == 1 and None in fates else fates
-        self._recent.put(invocation_id, _Passed(read_ns, time.time_ns(), plain))
+        self._settled.append((invocation_id, read_ns, time.time_ns(), fates[None] if len(fates) == 1 and None in fates else fates))
 
-    def get(self, invocation_id: str) -> _Passed | None:
-        """What is known of an invocation's settled frames."""
-        return self._recent.get(invocation_id)
+    def get(self, invocation_id: str) -> Passed | None:
+        """What is known of an invocation's settled frames. Looks at all, a millisecond of them."""
+        found = [one for one in self._settled if one[0] == invocation_id]
+        if not found:
+            return None
+        fates: dict[str | None, int] = {}
+        for _, _, _, some in found:
+            for reason, count in ({None: some} if isinstance(some, int) else some).items():
+                fates[reason] = fates.get(reason, 0) + count
+        return Passed(min(one[1] for one in found), max(one[2] for one in found), fates)
 
 
 def passage(
-    destination: str, signal: Literal["logs", "spans"], done: _Passed | None, *, waits_since: int | None, waits: bool, error: str | None
+    destination: str, signal: Literal["logs", "spans"], done: Passed | None, *, waits_since: int | None, waits: bool, error: str | None
 ) -> ExportPassage:
     """What is known, in words for the API. `waits`: a frame is not settled; `waits_since`: the time that the first of these was
     read, if one was."""
-    fates = {} if done is None else _spread(done.fates)
+    fates = {} if done is None else done.fates
     lost = {reason: count for reason, count in fates.items() if reason not in (None, REJECTED)}
     begun = [ns for ns in (done.read_ns if done is not None else None, waits_since) if ns is not None]
     return ExportPassage(
@@ -76,11 +79,3 @@ def _state(fates: dict[str | None, int]) -> ExportState:
     if REJECTED in fates:
         return "rejected"
     return "delivered" if set(fates) == {None} else "dropped"
-
-
-def _spread(fates: int | dict[str | None, int]) -> dict[str | None, int]:
-    return {None: fates} if isinstance(fates, int) else fates
-
-
-def _joined(one: dict[str | None, int], other: dict[str | None, int]) -> dict[str | None, int]:
-    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in {**one, **other}}

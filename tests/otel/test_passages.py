@@ -159,9 +159,12 @@ async def test_after_a_restart_the_way_is_known_no_longer(
 
 
 def test_memory_of_passages_is_bounded() -> None:
-    """Of 50,000 invocations the newest 10,000 are known, and no more than twice as many are held."""
+    """Of 50,000 frames the newest 20,000 are known; frames of one invocation are told as one, from the first to the last."""
     passages = Passages()
     for number in range(50_000):
-        passages.note(f"{number:032x}", 1, {None: 1})
-    assert passages.get(f"{40_000:032x}") is not None
-    assert passages.get(f"{20_000:032x}") is None
+        passages.note(f"{number // 2:032x}", number, {None: 1} if number % 2 else {"rejected": 2})
+    known = passages.get(f"{24_000:032x}")
+    assert known is not None
+    assert (known.read_ns, known.fates) == (48_000, {None: 1, "rejected": 2})
+    assert passages.get(f"{15_000:032x}") is not None
+    assert passages.get(f"{14_999:032x}") is None
