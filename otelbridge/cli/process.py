@@ -7,6 +7,7 @@ breaks, the supervisor is gone, and so is this process a few seconds later.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import select
 import signal
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from otelbridge.cli.interpreter import set_for_serving
 from otelbridge.cli.stderr import log_to_stderr
 from otelbridge.errors import BridgeError
-from otelbridge.processes.channel import Channel, Failed, Loaded, Ready, Start, Stop, Table
+from otelbridge.lasting import LastingTask
+from otelbridge.processes.channel import BEATS, Alive, Channel, Failed, Loaded, Ready, Start, Stop, Table
 from otelbridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,13 +70,21 @@ async def _live(role: str, channel_fd: int, listen_fd: int, vitals_fd: int) -> i
     try:
         async with make(settings, start, listen_fd, vitals_fd) as running:
             channel.send(Ready(running.exports))
+            beating = LastingTask("telling the supervisor of being alive", functools.partial(_beat, channel, settings.server.hang_seconds))
             stop = await _told_to_stop(channel, running)
             await running.stop(stop.seconds, handover=stop.handover)
+            await beating.aclose()
     except (BridgeError, OSError) as e:
         channel.send(Failed(str(e)))
         await channel.flush()
         return _COULD_NOT_START
     return 0
+
+
+async def _beat(channel: Channel, hang_seconds: float) -> None:
+    while hang_seconds:
+        channel.send(Alive())
+        await asyncio.sleep(hang_seconds / BEATS)
 
 
 async def _told_to_stop(channel: Channel, running: HubRole | LoaderRole) -> Stop:

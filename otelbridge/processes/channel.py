@@ -11,8 +11,9 @@ import msgspec
 
 from otelbridge.model.process import ProcessState
 
-__all__ = ["Channel", "Failed", "Loaded", "Message", "Ready", "Start", "Stop", "Table"]
+__all__ = ["BEATS", "Alive", "Channel", "Failed", "Loaded", "Message", "Ready", "Start", "Stop", "Table"]
 
+BEATS = 6
 _MOST_BYTES = 8 << 20  # settings with many destinations; both ends are ours
 
 
@@ -41,6 +42,10 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     exports: list[str] = []
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """The event loop of a process that serves goes round. Sent BEATS times in `server.hang_seconds`."""
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """It could not start."""
 
@@ -60,7 +65,7 @@ class Table(msgspec.Struct, frozen=True, tag="table"):
     processes: list[ProcessState]
 
 
-Message = Loaded | Start | Ready | Failed | Stop | Table
+Message = Loaded | Start | Ready | Alive | Failed | Stop | Table
 
 _decoder = msgspec.json.Decoder(Message)
 

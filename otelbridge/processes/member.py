@@ -19,6 +19,8 @@ __all__ = ["Member", "StartError"]
 
 T = TypeVar("T")
 
+_LOOKS = 3
+
 
 class StartError(BridgeError):
     """A process could not start, and said why or not."""
@@ -44,6 +46,7 @@ class Member:
         self.since = rfc3339(time.time_ns())
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
+        self._hung = ""
 
     def turn(self, state: State) -> None:
         """Its state is another one now."""
@@ -120,6 +123,24 @@ class Member:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
+    async def kill_when_hung(self, seconds: float) -> None:
+        """End it at once when it has said nothing for that long; 0: never. Returns when it is gone or has been killed."""
+        assert self._channel is not None
+        assert self._process is not None
+        silent = 0
+        while silent < _LOOKS:
+            try:
+                # In several looks: when it is this process that stood still, the next one finds what came meanwhile.
+                async with asyncio.timeout(seconds / _LOOKS if seconds else None):
+                    if await self._channel.receive() is None:
+                        return
+                silent = 0
+            except TimeoutError:
+                silent += 1
+        self._hung = f"did not respond for {seconds:g} s and was killed"
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def ended(self) -> str:
         """Wait for its end; what it was, in words: "" when it ended well."""
         assert self._process is not None
@@ -127,6 +148,8 @@ class Member:
         if self._channel is not None:
             self._channel.close()
         self.turn("ended")
+        if self._hung:
+            return self._hung
         if code < 0:
             return f"was killed by {signal.Signals(-code).name}" if -code in list(signal.Signals) else f"was killed by signal {-code}"
         return f"ended with exit code {code}" if code else ""

@@ -161,10 +161,11 @@ class Supervisor:
             await member.start(self._order(slot, member, notice))
         except BaseException:
             member.kill()
+            self._vitals.row(member.number).clear()  # it may have begun to take connections
             self._alive.discard(member)
             raise
         self._slots[slot] = member
-        self._spawn_task(self._attend(slot, member))
+        self._spawn_task(self._attend(slot, member, self._settings.server.hang_seconds))
         self._publish()
 
     async def _spawn(self, member: Member) -> None:
@@ -186,9 +187,13 @@ class Supervisor:
 
     # ---------------------------------------------------------------------------------------------------- while it runs
 
-    async def _attend(self, slot: int, member: Member) -> None:
-        """Wait for the end of a process; if nobody asked for it, start another one in its place."""
-        end = await member.ended()
+    async def _attend(self, slot: int, member: Member, hang_seconds: float) -> None:
+        """Wait for the end of a process, or bring it about when it hangs; if nobody asked for it, start another one in its place."""
+        watching = self._spawn_task(member.kill_when_hung(hang_seconds))
+        try:
+            end = await member.ended()
+        finally:
+            watching.cancel()
         self._alive.discard(member)
         self._vitals.row(member.number).clear()
         if member.asked or self._stopping or self._slots.get(slot) is not member:
@@ -219,8 +224,8 @@ class Supervisor:
             try:
                 await self._fill(slot, member, f"{member.name} {end} and was started anew")
                 return
-            except StartError as e:
-                _log.error("%s could not start: %s", member.name, e)
+            except Exception as e:  # without this its slot would stay empty for ever
+                _log.error("%s could not start: %s", member.name, e, exc_info=None if isinstance(e, StartError) else e)
                 crashes, restarts, end = crashes + 1, restarts + 1, member.last_end or end
 
     def _publish(self) -> None:
@@ -260,8 +265,8 @@ class Supervisor:
                 return
             for slot in [slot for slot in self._slots if slot > count]:
                 self._slots.pop(slot).stop(before.server.drain_seconds, handover=True)
-            await self._replace_hub(before)
-            self._say("SIGHUP: all processes are replaced")
+            if await self._replace_hub(before):
+                self._say("SIGHUP: all processes are replaced")
         except SettingsError as e:
             self._say(f"SIGHUP: the settings are wrong, so nothing changes. {e}")
         finally:
@@ -289,8 +294,9 @@ class Supervisor:
         if before is not None:
             before.stop(self._settings.server.drain_seconds, handover=True)
 
-    async def _replace_hub(self, before_settings: Settings) -> None:
-        """Only one hub can have the store: the new one loads its program before the old one ends, which takes longest."""
+    async def _replace_hub(self, before_settings: Settings) -> bool:
+        """Only one hub can have the store: the new one loads its program before the old one ends, which takes longest. Whether it
+        serves; if not, what happens instead has been said."""
         before = self._slots[_HUB]
         member = Member("hub", _HUB)
         self._alive.add(member)
@@ -301,13 +307,21 @@ class Supervisor:
             await before.ended()
             await member.start(self._order(_HUB, member, None))
         except StartError as e:
+            member.kill()
             self._alive.discard(member)
-            if not self._stopping and self._slots[_HUB] is member:
-                _log.error("%s", e)
-                await self._restart(_HUB, _HUB, crashes=1, restarts=before.restarts, end=member.last_end)
-            return
-        self._spawn_task(self._attend(_HUB, member))
+            if self._stopping:
+                return False
+            if self._slots[_HUB] is not member:
+                self._say(f"SIGHUP: {str(e).rstrip('.')}. All loaders are replaced; the hub that runs goes on with the settings of before")
+                return False
+            self._say(
+                f"SIGHUP: all loaders are replaced, and the new hub did not start: {str(e).rstrip('.')}. It is started again until it does"
+            )
+            await self._restart(_HUB, _HUB, crashes=1, restarts=before.restarts, end=member.last_end or "ended")
+            return self._slots[_HUB].state == "running"
+        self._spawn_task(self._attend(_HUB, member, self._settings.server.hang_seconds))
         self._publish()
+        return True
 
     # ----------------------------------------------------------------------------------------------------------- stop
 

@@ -29,7 +29,7 @@ class Row:
 
     def clear(self) -> None:
         """There is no such process any more."""
-        for column in range(_COLUMNS):
+        for column in range(_HIGHEST):  # that one is of all
             self._data[self._at + column] = 0
 
     @property

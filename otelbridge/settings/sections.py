@@ -45,6 +45,9 @@ class ServerSettings(Section, frozen=True):
     drain_seconds: Annotated[float, Meta(ge=0, description="How long a stop waits for running invocations and for telemetry to leave.")] = (
         10.0
     )
+    hang_seconds: Annotated[
+        float, Meta(ge=0, description="A loader or hub whose event loop stands still for so long is killed and started anew; 0: never.")
+    ] = 30.0
 
 
 class AuthSettings(Section, frozen=True):

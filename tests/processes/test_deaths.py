@@ -117,3 +117,23 @@ async def test_a_spool_without_a_loader_is_read(serve: Callable[..., Any], tmp_p
     (only,) = await single.processes("all")
     assert only["name"] == "main"
     assert await single.stop() == 0
+
+
+async def test_a_loader_that_hangs_is_replaced(serve: Callable[..., Any]) -> None:
+    """A loader that stands still (SIGSTOP) is killed after server.hang_seconds and replaced, which a record tells; calls go on,
+    and what it had answered is in the store."""
+    running = await serve(env={"OTELBRIDGE_SERVER_HANG_SECONDS": "2"})
+    await running.put("echo")
+    before = await running.steady()
+    async with running.load() as load:
+        await load.until(50)
+        os.kill(before[0]["pid"], signal.SIGSTOP)
+        await running.wait_for("loader-1 did not respond for 2 s and was killed; it is started anew")
+        after = await running.steady()
+        await load.until(50)
+    assert [p["restarts"] for p in after] == [1, 0]
+    assert after[1]["pid"] == before[1]["pid"]
+    await running.logs_hold(load.answered)
+    _, page = await running.ask("GET", "/v1/logs?q=kind:bridge+level:error")
+    assert any("loader-1 did not respond for 2 s and was killed" in record["text"] for record in page["logs"])
+    assert await running.stop() == 0

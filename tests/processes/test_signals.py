@@ -56,6 +56,21 @@ async def test_wrong_settings_replace_nobody(serve: Callable[..., Any], tmp_path
     assert await running.steady() == before
 
 
+async def test_a_hub_that_can_not_be_replaced_is_told(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """SIGHUP with settings with which loaders start and the hub does not: that is said, and all are replaced when it does."""
+    running = await serve()
+    await running.steady()
+    destination = "name = 'a'\nendpoint = 'http://127.0.0.1:9'\ncertificate = 'ca.pem'\n"
+    (tmp_path / "otelbridge.toml").write_text(f"[[export.destinations]]\n{destination}")
+    running.process.send_signal(signal.SIGHUP)
+    await running.wait_for("all loaders are replaced, and the new hub did not start")
+    assert not any("all processes are replaced" in line for line in running.said)
+    (tmp_path / "ca.pem").write_text("")
+    await running.wait_for("all processes are replaced")
+    await running.steady()
+    assert await running.stop() == 0
+
+
 async def test_the_number_of_processes_may_change(serve: Callable[..., Any], tmp_path: Path, environ: dict[str, str]) -> None:
     """SIGHUP to more loaders, to fewer, and to a single process; what was logged meanwhile is all there."""
     del environ["OTELBRIDGE_SERVER_PROCESSES"]
