@@ -64,7 +64,9 @@ class LoaderRole:
         async with contextlib.AsyncExitStack() as stack:
             stage = await _open_spool(self.settings, self._start, stack)
             self.data = await stack.enter_async_context(DataPlane(settings=self.settings, tail_stage=stage))
-            self._remote = await stack.enter_async_context(Remote(hub_socket_path(self.settings.data_dir)))
+            self._remote = await stack.enter_async_context(
+                Remote(hub_socket_path(self.settings.data_dir), query_seconds=self.settings.store.query_seconds)
+            )
             self._service = await stack.enter_async_context(Service(bridge=self, remote=self._remote))
             if self._start.first:
                 await self._load_workers(self.data)

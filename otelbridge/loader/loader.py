@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import inspect
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from otelbridge.errors import BridgeError, WorkerLoadError
@@ -13,9 +15,10 @@ from otelbridge.loader.version import Version
 from otelbridge.loader.worker import Host, Worker
 from otelbridge.model.code import WorkerCode, check_worker_id
 
-__all__ = ["MAX_WORKERS", "Loader"]
+__all__ = ["LARGE_CODE_BYTES", "MAX_WORKERS", "Loader"]
 
 MAX_WORKERS = 100_000
+LARGE_CODE_BYTES = 256 << 10  # read, checked and hashed in a thread: the event loop would stand still for more than a millisecond
 
 
 class Loader:
@@ -91,9 +94,17 @@ class Loader:
             except Exception as e:
                 raise WorkerLoadError("Error", str(e)) from e
             host = self.host
-            version = Version(worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+            make = functools.partial(Version, worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+            version = await asyncio.to_thread(make) if _size(code) > LARGE_CODE_BYTES else make()
             if key is not None:
                 self._prepared(key, version)
             return version
 
         return Worker(worker_id, prepare, self.host)
+
+
+def _size(code: Any) -> int:
+    """About how large code is that nobody has checked yet."""
+    modules = code.modules if isinstance(code, WorkerCode) and isinstance(code.modules, Mapping) else {}
+    contents = [content for m in modules.values() for content in (m.values() if isinstance(m, Mapping) else [getattr(m, "content", m)])]
+    return sum(len(content) for content in contents if isinstance(content, str | bytes))

@@ -93,6 +93,7 @@ class Operations:
         self._streams: dict[int, AsyncIterator[bytes]] = {}
         self._closers: dict[int, Callable[[], Awaitable[None]]] = {}
         self._last_stream = 0
+        self._reading: set[int] = set()
 
     def open_stream(
         self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None, *, stream: int | None = None
@@ -263,9 +264,13 @@ class Operations:
             self.subrequests.append(Subrequest(span_id, "call", method, "", started, time.time_ns(), None, error, span))
 
     async def _read(self, args: dict[str, Any]) -> tuple[Any, bytes]:
-        chunks = self._streams.get(args.get("stream"))  # type: ignore[arg-type]
-        if chunks is None:
+        stream = args.get("stream")
+        chunks = self._streams.get(stream) if type(stream) is int else None
+        if type(stream) is not int or chunks is None:
             return True, b""
+        if stream in self._reading:  # an iterator can't be asked twice at once
+            raise OperationError("TypeError", "This body is being read already.")
+        self._reading.add(stream)
         try:
             async for chunk in chunks:
                 if chunk:
@@ -274,5 +279,7 @@ class Operations:
             raise OperationError(
                 "Error", f"The body broke off: {e.message if isinstance(e, WorkerError) else network_words(e)}"[:500]
             ) from e
-        await self.drop(args.get("stream"))
+        finally:
+            self._reading.discard(stream)
+        await self.drop(stream)
         return True, b""

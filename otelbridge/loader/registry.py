@@ -146,6 +146,14 @@ class Registry:
             return None
         return seen
 
+    def code_bytes(self, worker_id: str) -> int:
+        """How large the file of a worker's code is; 0 when there is none."""
+        seen = self._look(self._path(worker_id))
+        try:
+            return (self._code / seen.address).stat().st_size if seen is not None else 0
+        except FileNotFoundError:
+            return 0
+
     def code(self, worker_id: str) -> WorkerCode | None:
         """The code registered under this id, without tails."""
         path = self._path(worker_id)

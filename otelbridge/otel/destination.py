@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otelbridge.settings import Destination as DestinationSettings
     from otelbridge.settings import Settings
 
-__all__ = ["CONSOLE", "OTLP", "Destination", "destinations"]
+__all__ = ["CONSOLE", "OTLP", "Destination", "destinations", "takes"]
 
 OTLP = "otlp"
 CONSOLE = "console"
@@ -48,7 +48,12 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     def takes(self, worker_id: str) -> bool:
         """Whether a worker's telemetry goes there."""
-        return not self.workers or any(fnmatch.fnmatchcase(worker_id, pattern) for pattern in self.workers)
+        return takes(self.workers, worker_id)
+
+
+def takes(workers: tuple[str, ...], worker_id: str) -> bool:
+    """Whether a worker is among those that these patterns mean; without patterns all are."""
+    return not workers or any(fnmatch.fnmatchcase(worker_id, pattern) for pattern in workers)
 
 
 def destinations(settings: Settings, environment: Environment) -> list[Destination]:

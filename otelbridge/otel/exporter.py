@@ -199,7 +199,7 @@ class Exporter:
             spools=self._spools,
             state_path=self._directory / "metrics",
             targets=[
-                MetricsTarget(name=d.name, sender=self._sender(d, METRICS), delta=options.temporality != "cumulative")
+                MetricsTarget(name=d.name, sender=self._sender(d, METRICS), delta=options.temporality != "cumulative", workers=d.workers)
                 for d in self.destinations
                 if METRICS in d.endpoints
             ],

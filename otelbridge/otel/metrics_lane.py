@@ -21,6 +21,7 @@ from otelbridge.lasting import LastingTask
 from otelbridge.model.part import Part, decode
 from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
 from otelbridge.otel.deadletter import DeadLetters
+from otelbridge.otel.destination import takes
 from otelbridge.otel.environment import MetricsOptions
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
@@ -43,10 +44,14 @@ _LEAST_PATIENCE_SECONDS = 5.0
 
 
 class MetricsTarget:
-    """Metrics for one destination. What could not be delivered is in the next request: nothing is queued."""
+    """Metrics for one destination. What could not be delivered is in the next request: nothing is queued.
 
-    def __init__(self, *, name: str, sender: Sender, delta: bool) -> None:
+    `workers`: patterns of the only workers it wants to hear of; the bridge's own metrics are not among that.
+    """
+
+    def __init__(self, *, name: str, sender: Sender, delta: bool, workers: tuple[str, ...] = ()) -> None:
         self.name = name
+        self.workers = workers
         self.sender = sender
         self.delta = delta
         self.ledger = Ledger()
@@ -92,6 +97,8 @@ class MetricsLane:
     ) -> None:
         self._on_end = on_end
         self.aggregate = Aggregate(exponential=options.exponential)
+        # Destinations that want some workers only: an aggregate for each choice of them.
+        self._chosen = {t.workers: Aggregate(exponential=options.exponential) for t in targets if t.workers}
         self.targets = targets
         self._options = options
         self._sampling = sampling
@@ -197,6 +204,9 @@ class MetricsLane:
             exemplars = self._options.exemplars
             sampled = exemplars == "always_on" or (exemplars == "trace_based" and self._sampling.enabled and self._sampling.head(item))
             self.aggregate.record(item, exemplar=sampled)
+            for workers, aggregate in self._chosen.items():
+                if takes(workers, item.worker.worker_id):
+                    aggregate.record(item, exemplar=sampled)
             if self._on_end is not None:
                 self._on_end(item)
 
@@ -207,14 +217,16 @@ class MetricsLane:
 
     async def _turn(self, target: MetricsTarget) -> None:
         now_ns = time.time_ns()
-        series = copied(self.aggregate.wanted())
+        aggregate = self._chosen[target.workers] if target.workers else self.aggregate
+        series = copied(aggregate.wanted())
         request = Request("metrics")
         if target.delta:
             since = target.before_ns or self._started_ns
             add_series(request, self._workers, difference(series, target.before), start_ns=since, now_ns=now_ns, delta=True)
         else:
             add_series(request, self._workers, series, start_ns=self._started_ns, now_ns=now_ns, delta=False)
-        add_measures(request, self._bridge, await asyncio.to_thread(self._measure), start_ns=self._started_ns, now_ns=now_ns)
+        if not target.workers:
+            add_measures(request, self._bridge, await asyncio.to_thread(self._measure), start_ns=self._started_ns, now_ns=now_ns)
         patience = max(self._options.interval_ms / 1000, _LEAST_PATIENCE_SECONDS)
         if await target.send(request, patience):
             target.before, target.before_ns = series, now_ns
@@ -228,6 +240,7 @@ class MetricsLane:
             "started": self._started_ns,
             "positions": self._positions,
             "series": self.aggregate.snapshot(),
+            "chosen": [[list(workers), aggregate.snapshot()] for workers, aggregate in self._chosen.items()],
             "targets": {
                 t.name: {"accounts": t.ledger.accounts, "before": _rows(t.before) if t.delta else [], "before_ns": t.before_ns}
                 for t in self.targets
@@ -250,6 +263,9 @@ class MetricsLane:
         self._journal.entries = []
         self._started_ns = value["started"]
         self.aggregate.restore(value["series"])
+        for workers, series in value.get("chosen", ()):
+            if (chosen := self._chosen.get(tuple(workers))) is not None:
+                chosen.restore(series)
         for target in self.targets:
             known = value["targets"].get(target.name)
             if known is not None:

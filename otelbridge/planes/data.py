@@ -13,7 +13,7 @@ import msgspec
 
 from otelbridge.errors import WorkerError, WorkerNotFoundError
 from otelbridge.loader.instances import Instances
-from otelbridge.loader.loader import MAX_WORKERS, Loader
+from otelbridge.loader.loader import LARGE_CODE_BYTES, MAX_WORKERS, Loader
 from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
@@ -147,8 +147,11 @@ class DataPlane:
                 self._met.pop(next(iter(self._met)))
 
     def _registered(self, entry: Registered) -> Worker:
-        def make_code() -> WorkerCode:
-            code = self.registry.code(entry.worker_id)
+        async def make_code() -> WorkerCode:
+            if self.registry.code_bytes(entry.worker_id) > LARGE_CODE_BYTES:
+                code = await asyncio.to_thread(self.registry.code, entry.worker_id)
+            else:
+                code = self.registry.code(entry.worker_id)
             if code is None:
                 raise WorkerNotFoundError(entry.worker_id)
             return msgspec.structs.replace(code, tails=self._tails)

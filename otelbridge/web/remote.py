@@ -25,9 +25,11 @@ __all__ = ["Remote"]
 # A hub that has crashed is back in a second or two. Health checks are told at once.
 _PATIENCE_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.05
-# Longer than the hub takes for its slowest answer; a live tail sends a ping every 15 s, resending dead letters may take 600 s.
+# Longer than the hub takes for its slowest answer, if queries may not take longer still; a live tail sends a ping every 15 s,
+# resending dead letters may take 600 s.
 _SILENCE_SECONDS: Final = 60.0
 _WORK_SECONDS: Final = 660.0
+_SPARE_SECONDS: Final = 5.0
 _MAX_REQUESTS: Final = 10_000  # live tails among them
 _WHOLE_BYTES: Final = 64 << 10
 _EVENTS: Final = "text/event-stream"
@@ -39,10 +41,12 @@ _NOT_FORWARDED: Final = _HOP | {"authorization", "host", "content-length", CLIEN
 
 
 class Remote:
-    """See the module's text. `path`: the hub's socket. Use as `async with Remote(path)`; stopping() ends live tails."""
+    """See the module's text. `path`: the hub's socket; `query_seconds`: how long its queries may take. Use as `async with Remote(path)`;
+    stopping() ends live tails."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, query_seconds: float = 0.0) -> None:
         self._path = path
+        self._silence = max(_SILENCE_SECONDS, query_seconds + _SPARE_SECONDS if query_seconds else 0.0)
         self._running = 0
         self._events: set[aiohttp.ClientResponse] = set()
         self._stopping = False
@@ -107,7 +111,7 @@ class Remote:
         if request.protocol.peername:
             headers.append((CLIENT_HEADER, request.protocol.peername[0]))
         url = URL(f"http://hub{target}", encoded=True)
-        silence = _WORK_SECONDS if request.method == "POST" else _SILENCE_SECONDS
+        silence = max(_WORK_SECONDS, self._silence) if request.method == "POST" else self._silence
         timeout = aiohttp.ClientTimeout(total=None, sock_read=silence)
         patience = _PATIENCE_SECONDS if target.startswith("/v1/") else 0.0
         while True:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import functools
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from otelbridge.planes.data import RunResult
 
 __all__ = ["RunBody", "RunResultBody", "error_members", "response_members", "run"]
+
+
+_log = logging.getLogger("otelbridge.web")
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -121,7 +125,28 @@ async def _events(part: Part | None, parts: asyncio.Queue[Part | None], task: as
     while part is not None:
         yield b"".join([event_of(record) + b"\n" for record in records(part)])
         part = await parts.get()
-    yield b"event: result\ndata: %s\n\n" % msgspec.json.encode(_result(task.result()))
+    try:
+        body = _result(task.result())
+    except Exception as e:  # the status has been sent: a client that waits for the result must get one all the same
+        _log.error("a run failed by a fault of otelbridge", exc_info=e)
+        body = _failed()
+    yield b"event: result\ndata: %s\n\n" % msgspec.json.encode(body)
+
+
+def _failed() -> RunResultBody:
+    error = RunError(name="Error", message="The bridge failed to run it; its own log says why.", outcome="internalError")
+    timing = RunTiming(compile_ms=0, start_ms=0, run_ms=0, total_ms=0, cold_start=False)
+    return RunResultBody(
+        response=None,
+        error=error,
+        logs=[],
+        exceptions=[],
+        logs_state="partial",
+        trace=None,
+        timing=timing,
+        invocation_id=None,
+        trace_id=None,
+    )
 
 
 def _result(result: RunResult) -> RunResultBody:

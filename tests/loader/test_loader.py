@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from otelbridge import Limits, Request, Response, TailWorker, TraceItem, WorkerCode, WorkerCodeError, WorkerError, WorkerLoadError
+from otelbridge.loader import version as version_room
 from otelbridge.loader.loader import Loader
-from otelbridge.sandbox import wasm
+from otelbridge.loader.operations import Bindings, OperationError, Operations
+from otelbridge.model.code import check_code
+from otelbridge.sandbox import Meter, wasm
 from tests.sandbox.guests import worker as guest
 
 COUNTER = "let n = 0; export default { fetch() { return new Response(String(++n)) } }"
@@ -263,3 +267,53 @@ async def test_a_core_module_gets_a_streamed_body(bridged: Any) -> None:
                 await entrypoint.fetch(request)
         else:
             assert await (await entrypoint.fetch(request)).text() == "ok"
+
+
+async def test_a_body_is_read_once_at_a_time(bridged: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A guest that asks twice at once for the next piece of a body gets a TypeError, the body is whole, and no traceback is logged."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"a", b"b"):
+            await asyncio.sleep(0.01)
+            yield piece
+
+    operations = Operations(
+        bindings=Bindings(outbound=None, slots=asyncio.Semaphore(1), global_outbound=None, services={}, own_entrypoint=None),  # type: ignore[arg-type]
+        limit=1,
+        trace_id="0" * 32,
+        trace_flags=0,
+        meter=Meter(cpu_limit_ns=1),
+    )
+    operations.open_stream(pieces(), stream=0)
+    first = asyncio.create_task(operations.perform("read", {"stream": 0}, 0, b""))
+    await asyncio.sleep(0)
+    with pytest.raises(OperationError, match="read already") as refused:
+        await operations.perform("read", {"stream": 0}, 0, b"")
+    assert refused.value.name == "TypeError"
+    assert await first == (False, b"a")
+    assert await operations.perform("read", {"stream": 0}, 0, b"") == (False, b"b")
+    assert await operations.perform("read", {"stream": 0}, 0, b"") == (True, b"")
+    assert await operations.perform("read", {"stream": [0]}, 0, b"") == (True, b"")
+    assert caplog.records == []
+
+
+async def test_large_code_is_read_in_a_thread(bridged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of a megabyte is read, checked and hashed beside the event loop at a worker's first call, small code on it."""
+    bridge = await bridged()
+    threads: dict[str, bool] = {}
+
+    def noting(name: str, real: Any) -> Any:
+        def note(*args: Any) -> Any:
+            threads[name] = threading.current_thread() is not threading.main_thread()
+            return real(*args)
+
+        return note
+
+    for worker_id, padding in (("small", 0), ("large", 1 << 20)):
+        await bridge.put(worker_id, code(COUNTER + "//" + "x" * padding))
+        threads.clear()
+        with monkeypatch.context() as noted:
+            noted.setattr(bridge.registry, "code", noting("read", bridge.registry.code))
+            noted.setattr(version_room, "check_code", noting("check", check_code))
+            assert await ask(bridge.worker(worker_id)) == "1"
+        assert threads == {"read": padding > 0, "check": padding > 0}

@@ -160,3 +160,21 @@ def test_a_difference_is_what_came_between(first: list[float], second: list[floa
     assert left["a"][()].count == left["b"][()].count == left["c"][()].value == len(second)
     assert left["a"][()].sum == pytest.approx(sum(second), rel=1e-6, abs=1e-6)
     assert all(n > 0 for n in left["b"][()].counts.values())
+
+
+async def test_a_destination_of_some_workers_gets_only_their_metrics(writer: SpoolWriter, exporting: MakeExporter) -> None:
+    """Its counters are of the workers that it takes, also after a restart, and the bridge's own metrics go elsewhere."""
+    async with FakeCollector() as all_of_them, FakeCollector() as some:
+        one = {"name": "tenant", "endpoint": some.url, "workers": ["a*"], "signals": ["metrics"]}
+        settings = {"export.destinations": [one]}
+        for _ in range(2):
+            append(writer, *(new_part("x", worker=worker) for worker in ("alpha", "beta", "alpha")))
+            async with exporting(all_of_them.url, settings=settings, OTEL_METRICS_EXPORTER="otlp") as exporter:
+                assert await exporter.drain(20)
+    counts = {
+        number: [r.proto.sum.data_points[0].as_int for r in collector.metrics if r.proto.name == "faas.invocations"][-1]
+        for number, collector in enumerate((all_of_them, some))
+    }
+    assert counts == {0: 6, 1: 4}
+    assert "otelbridge.export.delivered" in {r.proto.name for r in all_of_them.metrics}
+    assert not [r.proto.name for r in some.metrics if r.proto.name.startswith("otelbridge.")]

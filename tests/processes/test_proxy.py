@@ -117,6 +117,7 @@ async def test_work_may_take_longer_than_an_answer(tmp_path: Path, monkeypatch: 
             assert (answer.status, (await answer.json())["detail"]) == (503, "The hub has not answered for 0.05 s.")
         async with session.post(url) as answer:
             assert answer.status == 200
+        assert (proxy._silence, Remote(path, query_seconds=90)._silence) == (0.05, 95.0)
         for server in servers:
             server.close()
     for one in (front, behind):

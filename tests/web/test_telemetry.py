@@ -205,6 +205,24 @@ async def test_a_run_that_cannot_begin_is_a_problem(running: Any) -> None:
         assert (answer[0], answer[1]["content-type"]) == (status, "application/problem+json"), answer[2]
 
 
+async def test_a_run_that_breaks_off_has_a_result(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the bridge after the first event is an error in the `result` event, not a stream that breaks off."""
+    plane, real = running.bridge.data, running.bridge.data.run
+
+    async def fails(*args: Any, **options: Any) -> Any:
+        await real(*args, **options)
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(plane, "run", fails)
+    request = {"code": "export default { fetch() { console.log('x'); return new Response() } }"}
+    async with running.session.post(f"{running.url}/v1/run", json=request, headers={"accept": "text/event-stream"}) as run:
+        while (event := await next_event(run.content))["event"] != "result":
+            pass
+        result = json.loads(event["data"])
+        assert (result["response"], result["error"]["outcome"], result["logsState"]) == (None, "internalError", "partial")
+        assert await run.content.read() == b""
+
+
 async def test_who_leaves_a_run_ends_it(running: Any) -> None:
     """When the client of a stream goes away, the code is stopped."""
     request = {"code": RUN, "workerId": "left"}
