@@ -18,6 +18,7 @@ from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import Destination, destinations
 from otelbridge.otel.environment import LOGS, METRICS, SPANS, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
+from otelbridge.otel.items import Items
 from otelbridge.otel.lane import Lane
 from otelbridge.otel.measures import Measure, measures, own_spans
 from otelbridge.otel.metrics import prometheus
@@ -63,6 +64,7 @@ class Exporter:
         self._settings = settings
         self._environment = environment
         self._spools = list(spools)
+        self._items = Items()
         self._directory = data_dir / "export"
         self._tell = tell
         self._own = own
@@ -170,6 +172,7 @@ class Exporter:
             signal=signal,
             consumer=_consumer(destination.name, signal),
             spools=self._spools,
+            items=self._items,
             state_path=path / "progress",
             intake=intake,
             outbox=outbox,
@@ -197,6 +200,7 @@ class Exporter:
         options = self._environment.metrics
         return MetricsLane(
             spools=self._spools,
+            items=self._items,
             state_path=self._directory / "metrics",
             targets=[
                 MetricsTarget(name=d.name, sender=self._sender(d, METRICS), delta=options.temporality != "cumulative", workers=d.workers)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from otelbridge.model.count import Counts
 from otelbridge.model.passage import Place
 from otelbridge.otel.ledger import Ledger
 from otelbridge.otel.passages import Passages
@@ -27,6 +28,9 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
+_NOTHING = Counts()
+
+
 class Token:
     """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
     the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
@@ -35,6 +39,7 @@ class Token:
         "_fates",
         "_feed",
         "_held",
+        "counts",
         "end",
         "extra",
         "invocation_id",
@@ -57,6 +62,7 @@ class Token:
         self.read_ns = read_ns
         self.worker_id = ""
         self.invocation_id = ""  # of a part
+        self.counts = _NOTHING  # what it stands for
         self.placed = 0  # records that are in batches
         self.extra = 0  # records that were not counted with the frame: the span of a lost end
 

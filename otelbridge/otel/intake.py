@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from otelbridge.model.count import count
+from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
 from otelbridge.otel.destination import Destination
@@ -81,7 +81,7 @@ class LogsIntake:
         elif not self._sampling.waits:
             reason = SAMPLED
         if reason is not None:
-            return _give_up(part, token, reason)
+            return _give_up(token, reason)
         gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
         if gathered is not None:
             self.decide(gathered)
@@ -93,7 +93,7 @@ class LogsIntake:
                 if self._sampling.keep(gathered.parts[-1].end, gathered.errors):
                     self._send(part, token)
                 else:
-                    _give_up(part, token, SAMPLED)
+                    _give_up(token, SAMPLED)
             except Exception as e:
                 _give_up_unmappable([(part, token)], _logs_of, e)
 
@@ -120,7 +120,7 @@ class LogsIntake:
     def _send(self, part: Part, token: Token) -> None:
         rows = list(log_rows(part, shape=self._shape, structured=self._structured, lowest=self._destination.lowest))
         if self._destination.lowest:
-            token.fate(FILTERED, count(part).logs - len(rows))
+            token.fate(FILTERED, token.counts.logs - len(rows))
         if self._marks:
             self.truncated += sum(row.extra is not None and TRUNCATED in row.extra for row in rows)
         if rows:
@@ -147,13 +147,13 @@ class SpansIntake:
 
     def _part(self, part: Part, token: Token, feed: Feed) -> None:
         if not self._sampling.enabled:
-            return _give_up_spans(part, token, DISABLED)
+            return _give_up_spans(token, DISABLED)
         if not self._destination.takes(part.worker.worker_id):
-            return _give_up_spans(part, token, FILTERED)
+            return _give_up_spans(token, FILTERED)
         errors = False
         if not self._sampling.head(part):
             if not self._sampling.waits:
-                return _give_up_spans(part, token, SAMPLED)
+                return _give_up_spans(token, SAMPLED)
             errors = has_errors(part)
         gathered = self.waiting.add(_spans_only(part), token, feed, errors=errors)
         if gathered is not None:
@@ -170,14 +170,15 @@ class SpansIntake:
         parts, tokens = gathered.parts, gathered.tokens
         last = parts[-1]
         if not self._sampling.head(last) and not self._sampling.keep(last.end, gathered.errors):
-            for part, token in zip(parts, tokens, strict=True):
-                _give_up_spans(part, token, SAMPLED)
+            for token in tokens:
+                _give_up_spans(token, SAMPLED)
             return
         if last.end is None:
             tokens[-1].extra = 1  # the span of an invocation whose process died
-        rows = span_rows(parts, shape=self._shape)
+        opened_any = any(token.counts.spans > count_spans(part) for part, token in zip(parts, tokens, strict=True))
+        rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
         self.truncated += sum(TRUNCATED in row.attributes for row in rows)
-        counts = [(token, count(part).spans + token.extra) for part, token in zip(parts, tokens, strict=True)]
+        counts = [(token, token.counts.spans + token.extra) for token in tokens]
         self._outbox.add_spans(last.worker, rows, counts)
         for token in tokens:
             token.release()
@@ -194,13 +195,13 @@ def _spans_of(part: Part) -> int:
     return count(part).spans
 
 
-def _give_up(part: Part, token: Token, reason: str) -> None:
-    token.fate(reason, _logs_of(part))
+def _give_up(token: Token, reason: str) -> None:
+    token.fate(reason, token.counts.logs)
     token.release()
 
 
-def _give_up_spans(part: Part, token: Token, reason: str) -> None:
-    token.fate(reason, _spans_of(part))
+def _give_up_spans(token: Token, reason: str) -> None:
+    token.fate(reason, token.counts.spans)
     token.release()
 
 

@@ -20,13 +20,14 @@ from typing import Literal
 import msgspec
 
 from otelbridge.lasting import LastingTask
-from otelbridge.model.count import count
-from otelbridge.model.part import Notice, SpoolItem, decode
+from otelbridge.model.count import Counts
+from otelbridge.model.part import Notice, SpoolItem
 from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import LOGS, BatchLimits, Signal
 from otelbridge.otel.feed import Feed
 from otelbridge.otel.intake import Intake
+from otelbridge.otel.items import Items
 from otelbridge.otel.outbox import Batch, Outbox
 from otelbridge.otel.passages import passage
 from otelbridge.otel.progress import Progress
@@ -65,6 +66,7 @@ class Lane:
         signal: Signal,
         consumer: str,
         spools: list[Path],
+        items: Items,
         state_path: Path,
         intake: Intake,
         outbox: Outbox,
@@ -76,6 +78,7 @@ class Lane:
         self.sender = sender
         self.intake = intake
         self.undecodable = 0
+        self._items = items
         self._outbox = outbox
         self._limits = limits
         self._most = max(1, min(8, limits.max_queue // limits.max_batch))
@@ -194,13 +197,15 @@ class Lane:
     def _take_one(self, feed: Feed, frame: Frame, read_ns: int) -> None:
         token = feed.token(frame, read_ns)
         self._written_by(feed, frame.boot)
-        item = self._counted(feed, frame)
+        found = self._counted(feed, frame)
         if token is None:
             return
         self._progress.dirty = True
-        if item is None:
+        if found is None:
             token.release()
-        elif isinstance(item, Notice):
+            return
+        item, token.counts = found
+        if isinstance(item, Notice):
             self.intake.notice(item, token)
         else:
             token.worker_id, token.invocation_id = item.worker.worker_id, item.invocation_id
@@ -229,28 +234,27 @@ class Lane:
                     self._counted(feed, frame)
         return bool(found)
 
-    def _counted(self, feed: Feed, frame: Frame) -> SpoolItem | None:
+    def _counted(self, feed: Feed, frame: Frame) -> tuple[SpoolItem, Counts] | None:
         """Decode a frame; what is in it counts as emitted when it is seen for the first time."""
         first = frame.position > feed.counted
         if first:
             feed.counted = frame.position
             self._progress.dirty = True
         try:
-            item = decode(frame.payload)
-            counts = count(item) if first else None
+            item, counts = self._items.of(feed.directory.name, frame)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if first:
                 self.undecodable += 1
                 _log.error("export of %s: a frame of the spool can't be read", self.signal)
             return None
-        if counts is not None:
+        if first:
             if not isinstance(item, Notice):
                 self.ledger.emit(item.worker.worker_id, counts.logs if self.signal == LOGS else counts.spans)
             else:
                 if self.signal == LOGS:
                     self.ledger.emit(BRIDGE, 1)
                 self._lost_before(item)
-        return item
+        return item, counts
 
     def _lost_before(self, notice: Notice) -> None:
         """What the spool's writer had to leave out is told by notices: it was emitted, and dropped."""

@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from otelbridge.lasting import LastingTask
-from otelbridge.model.part import Part, decode
+from otelbridge.model.part import Part
 from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import takes
 from otelbridge.otel.environment import MetricsOptions
+from otelbridge.otel.items import Items
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.measures import Measure
@@ -87,6 +88,7 @@ class MetricsLane:
         self,
         *,
         spools: list[Path],
+        items: Items,
         state_path: Path,
         targets: list[MetricsTarget],
         options: MetricsOptions,
@@ -95,6 +97,7 @@ class MetricsLane:
         measure: Callable[[], list[Measure]],
         on_end: Callable[[Part], None] | None = None,
     ) -> None:
+        self._items = items
         self._on_end = on_end
         self.aggregate = Aggregate(exponential=options.exponential)
         # Destinations that want some workers only: an aggregate for each choice of them.
@@ -185,7 +188,7 @@ class MetricsLane:
                         if number % 128 == 127:
                             await asyncio.sleep(0)
                         try:
-                            self._take(frame)
+                            self._take(name, frame)
                         except Exception:  # of one invocation: the others must not be missed for it
                             _log.exception("metrics: an invocation in spool %s can't be counted", name)
                         self._positions[name] = frame.position
@@ -195,9 +198,9 @@ class MetricsLane:
     def _changed(self) -> None:
         self._dirty = True
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, spool: str, frame: Frame) -> None:
         try:
-            item = decode(frame.payload)
+            item, _ = self._items.of(spool, frame)
         except msgspec.DecodeError:
             return
         if isinstance(item, Part) and item.end is not None:

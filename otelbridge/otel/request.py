@@ -47,8 +47,8 @@ class _Group:
         self.weights: list[int] = []  # of metrics only
 
     def encoded(self) -> bytes:
-        scope = [_SCOPE_FIELD, *(wire.field(b"\x12", record) for record in self.records)]
-        return wire.field(b"\x0a", wire.field(b"\x0a", self.resource) + wire.field(b"\x12", b"".join(scope)))
+        scope = _SCOPE_FIELD + wire.fields(b"\x12", self.records)
+        return wire.field(b"\x0a", wire.field(b"\x0a", self.resource) + wire.field(b"\x12", scope))
 
 
 class Request:

@@ -47,6 +47,8 @@ class Shape(msgspec.Struct, frozen=True):
         `present`: how many the record has besides these. Earlier ones win over later ones.
         """
         room = max(self.attributes - present, 0) if self.attributes else len(attributes)
+        if len(attributes) <= room and not self.attribute_bytes and not self.attribute_chars:
+            return dict(attributes), 0, False
         out: dict[str, Any] = {}
         was_cut = False
         for key, value in attributes.items():

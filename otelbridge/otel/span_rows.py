@@ -48,8 +48,11 @@ def span_id_of(invocation_id: str, name: str) -> bytes:
     return digest if any(digest) else b"\0\0\0\0\0\0\0\1"
 
 
-def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN) -> list[SpanRow]:
-    """The spans of an invocation, from all of its parts in order. Without an end its process died before it could say."""
+def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN, opened_any: bool = True) -> list[SpanRow]:
+    """The spans of an invocation, from all of its parts in order. Without an end its process died before it could say.
+
+    `opened_any`: whether the guest opened any, if the caller knows: most don't.
+    """
     last = parts[-1]
     trace_id = _hex(last.trace_id, 16)
     server = _hex(last.span_id, 8)
@@ -58,7 +61,7 @@ def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN) -> list[SpanRow]:
     opened: list[tuple[SpanOpen, bytes]] = []
     ids: dict[int, bytes] = {0: server}
     closed: dict[bytes, SpanClose] = {}
-    for part in parts:
+    for part in parts if opened_any else ():
         for entry in span_entries(part):
             if isinstance(entry, SpanOpen):
                 again = f":{entry.sequence}" if entry.number in ids else ""  # only a guest without our prelude repeats a number

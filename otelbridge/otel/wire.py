@@ -16,7 +16,7 @@ from otelbridge.otel.log_rows import LogRow, common_attributes
 from otelbridge.otel.span_rows import SpanRow, span_id_of
 from otelbridge.otel.values import MAX_DEPTH, clean, clean_text
 
-__all__ = ["any_value", "attributes", "field", "log_records", "notice_record", "spans"]
+__all__ = ["any_value", "attributes", "field", "fields", "log_records", "notice_record", "spans"]
 
 _LOWEST, _HIGHEST, _MASK = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 _DOUBLE: Final = struct.Struct("<d").pack
@@ -44,6 +44,14 @@ def _size(number: int) -> bytes:
 def field(tag: bytes, data: bytes) -> bytes:
     """A field of variable length."""
     return tag + _size(len(data)) + data
+
+
+def fields(tag: bytes, found: Iterable[bytes]) -> bytes:
+    """Fields of variable length, one after the other."""
+    parts: list[bytes] = []
+    for data in found:
+        parts += (tag, _size(len(data)), data)
+    return b"".join(parts)
 
 
 def _text(value: str) -> bytes:
@@ -80,6 +88,9 @@ def attributes(values: Mapping[str, Any], tag: bytes, depth: int = 0) -> bytes:
     """KeyValues, each as a field with this tag."""
     parts: list[bytes] = []
     for key, value in values.items():
+        if key in _REPEATED and type(value) in _SCALARS and (type(value) is not str or len(value) <= _SHORT):
+            parts.append(_repeated(tag, key, value))
+            continue
         name = _short_key(key) if type(key) is str and len(key) <= _SHORT else _key(key)
         data = any_value(value, depth)
         size = len(data)
@@ -100,21 +111,34 @@ _SHORT = 64  # characters of a key that is worth remembering: guests choose keys
 _short_key = functools.lru_cache(maxsize=4096)(_key)
 
 
+# Attributes of which the same values come again and again.
+_REPEATED = frozenset(
+    (
+        *("faas.trigger", "faas.coldstart", "otelbridge.outcome", "otelbridge.source", "otelbridge.memory_bytes", "http.route"),
+        *("http.request.method", "http.response.status_code", "http.response.body.size", "url.path", "url.scheme"),
+        *("server.address", "server.port", "client.address", "user_agent.original"),
+    )
+)
+_SCALARS = frozenset((str, int, bool))
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _repeated(tag: bytes, key: str, value: str | int | bool) -> bytes:
+    return field(tag, _key(key) + field(b"\x12", any_value(value)))
+
+
 # What is the same in very many records is made once; hosts and not guests choose these arguments.
 
 
 @functools.lru_cache(maxsize=4096)
-def _sequence(number: int) -> bytes:
-    """The whole attribute otelbridge.sequence."""
-    return attributes({"otelbridge.sequence": number}, b"\x32")
-
-
-@functools.lru_cache(maxsize=256)
-def _uid_head(size: int) -> bytes:
-    """The attribute log.record.uid up to its text of `size` bytes."""
+def _numbered(number: int, size: int) -> tuple[bytes, bytes]:
+    """What stands around the id of an invocation, of `size` bytes: the attribute otelbridge.sequence and log.record.uid up to
+    its text; the rest of that text."""
+    rest = b"-%d" % number
+    size += len(rest)
     head = b"\x0a" + _size(size)
-    name = b"\x0a\x0elog.record.uid\x12" + _size(len(head) + size) + head
-    return b"\x32" + _size(len(name) + size) + name
+    uid = b"\x0a\x0elog.record.uid\x12" + _size(len(head) + size) + head
+    return attributes({"otelbridge.sequence": number}, b"\x32") + b"\x32" + _size(len(uid) + size) + uid, rest
 
 
 @functools.lru_cache(maxsize=256)
@@ -137,10 +161,12 @@ def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
         )
     )
     own_span = b"\x52" + _id(part.span_id)
+    uid = invocation.encode("utf-8", "replace")
+    uid_size = len(uid)
     out = []
     for row in rows:
         body = any_value(row.body)
-        uid = f"{invocation}-{row.sequence}".encode("utf-8", "replace")
+        numbered, rest = _numbered(row.sequence, uid_size)
         data = b"".join(
             (
                 b"\x09",
@@ -150,9 +176,9 @@ def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
                 _size(len(body)),
                 body,
                 common,
-                _sequence(row.sequence),
-                _uid_head(len(uid)),
+                numbered,
                 uid,
+                rest,
                 own_span if not row.span else field(b"\x52", span_id_of(invocation, f"span:{row.span}")),
             )
         )
@@ -198,7 +224,7 @@ def spans(rows: Iterable[SpanRow]) -> list[bytes]:
 
 
 def _time(time_ns: int) -> bytes:
-    return _FIXED64(min(max(time_ns, 0), _MASK))
+    return _FIXED64(time_ns if 0 <= time_ns <= _MASK else 0 if time_ns < 0 else _MASK)
 
 
 def _id(text: str) -> bytes:

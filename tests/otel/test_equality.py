@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from otelbridge.model.count import count
-from otelbridge.model.part import Part
+from otelbridge.model.count import count, count_spans
+from otelbridge.model.part import Part, entries
+from otelbridge.model.trace import TraceLog
 from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.model import log_records, spans
 from otelbridge.otel.request import Request
@@ -45,6 +46,21 @@ def test_log_records_equal_the_stock_encoder(parts: list[Part], structured: bool
         assert ours.add_logs(part, rows, RESOURCES) == len(rows)
         stock = encode_logs(log_records(part, rows, worker_attributes(SHARED, part.worker)))
         assert flat(ours.message, "resource_logs", "scope_logs", "log_records") == flat(stock, "resource_logs", "scope_logs", "log_records")
+
+
+@given(parts=invocations())
+def test_rows_say_what_entries_say(parts: list[Part]) -> None:
+    """The short way from a line of one text to its row says what entries() says; without opened spans none is looked for."""
+    for part in parts:
+        lines = [entry for entry in entries(part) if isinstance(entry, TraceLog)]
+        rows = [row for row in log_rows(part) if not row.event_name]
+        said = [
+            (one.time_ns, one.level, one.sequence, one.span, one.message[0] if len(one.message) == 1 else one.message or "")
+            for one in lines
+        ]
+        assert repr([(row.time_ns, row.severity_text, row.sequence, row.span, row.body) for row in rows]) == repr(said)
+    if all(count(part).spans == count_spans(part) for part in parts):
+        assert span_rows(parts) == span_rows(parts, opened_any=False)
 
 
 @given(parts=invocations())

@@ -1,0 +1,56 @@
+"""Items of frames, read once for all lanes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from otelbridge.model.count import Counts
+from otelbridge.model.part import Notice, encode
+from otelbridge.otel.items import Items
+from otelbridge.spool import Frame, Position
+
+
+def frame(text: str, *, at: int, boot: int = 1, time_ns: int = 5) -> Frame:
+    """A frame of a notice."""
+    return Frame(Position(1, at), Position(1, at + 100), time_ns, boot, encode(Notice(time_ns, "info", text)))
+
+
+def test_the_same_frame_is_read_once() -> None:
+    """Whoever asks for a frame again gets the same item; another spool, boot, place or time is another frame."""
+    items = Items()
+    first, counts = items.of("main", frame("a", at=0))
+    assert (first.time_ns, counts) == (5, Counts(logs=1))
+    assert items.of("main", frame("a", at=0))[0] is first
+    for other, spool in (
+        (frame("b", at=0), "loader-1"),
+        (frame("b", at=0, boot=2), "main"),
+        (frame("b", at=0, time_ns=6), "main"),
+        (frame("b", at=100), "main"),
+    ):
+        found, _ = items.of(spool, other)
+        assert isinstance(found, Notice)
+        assert found.text == "b"
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """The oldest items go when there are too many bytes of them, and one that is large is not kept at all."""
+    frames = [frame("x" * 100, at=at) for at in range(0, 100_000, 100)]
+    items = Items(max_bytes=10_000)
+    first = items.of("main", frames[0])[0]
+    for one in frames:
+        items.of("main", one)
+    assert items.of("main", frames[0])[0] is not first
+    last = items.of("main", frames[-1])[0]
+    assert items.of("main", frames[-1])[0] is last
+    large = frame("y" * 1_000, at=200_000)
+    assert items.of("main", large)[0] is not items.of("main", large)[0]
+    assert items.kept_bytes <= 10_000
+
+
+def test_a_frame_that_cannot_be_read() -> None:
+    """It says so each time it is asked for."""
+    items = Items()
+    for _ in range(2):
+        with pytest.raises(msgspec.DecodeError):
+            items.of("main", Frame(Position(1, 0), Position(1, 9), 5, 1, b"\xc1"))
