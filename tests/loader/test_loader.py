@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from otelbridge.loader import version as version_room
 from otelbridge.loader.loader import Loader
 from otelbridge.loader.operations import Bindings, OperationError, Operations
 from otelbridge.model.code import check_code
+from otelbridge.model.trace import FetchEvent
 from otelbridge.sandbox import Meter, wasm
 from tests.sandbox.guests import worker as guest
 
@@ -317,3 +319,19 @@ async def test_large_code_is_read_in_a_thread(bridged: Any, monkeypatch: pytest.
             noted.setattr(version_room, "check_code", noting("check", check_code))
             assert await ask(bridge.worker(worker_id)) == "1"
         assert threads == {"read": padding > 0, "check": padding > 0}
+
+
+async def test_a_tail_may_look_at_what_is_redacted(bridged: Any) -> None:
+    """What a tail and its JSON show of a request has no secrets; only get_unredacted() has the request as it came."""
+    bridge, kept = await bridged(), Kept()
+    worker = bridge.loader.get("secrets", lambda: code(COUNTER, tails=[kept]))
+    url = "http://worker/?id=0123456789abcdef0123456789abcdef"
+    await worker.get_entrypoint().fetch(Request("GET", url, [("Authorization", "Bearer s3cret"), ("Accept", "*/*")]))
+    await bridge.drain()
+    (item,) = kept.items
+    raw = item.get_unredacted()
+    assert isinstance(item.event, FetchEvent)
+    assert isinstance(raw, FetchEvent)
+    assert (item.event.url, item.event.headers["authorization"]) == ("http://worker/?id=REDACTED", "REDACTED")
+    assert "s3cret" not in json.dumps(item.to_json())
+    assert (raw.url, raw.headers) == (url, {"authorization": "Bearer s3cret", "accept": "*/*"})

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.collector import FakeCollector
+import aiohttp
+
+from tests.collector import FakeCollector, Status
 
 
 async def test_a_killed_loader_loses_nothing_and_is_replaced(serve: Callable[..., Any]) -> None:
@@ -137,3 +139,59 @@ async def test_a_loader_that_hangs_is_replaced(serve: Callable[..., Any]) -> Non
     _, page = await running.ask("GET", "/v1/logs?q=kind:bridge+level:error")
     assert any("loader-1 did not respond for 2 s and was killed" in record["text"] for record in page["logs"])
     assert await running.stop() == 0
+
+
+async def test_a_full_spool_of_two_loaders_is_accounted_for(serve: Callable[..., Any]) -> None:
+    """With small spools, two loaders and a collector that is away, what each spool has to leave out is counted: when the
+    collector is back, what was emitted is what was delivered and what was dropped, and what arrived is what was delivered."""
+    async with FakeCollector() as collector:
+        collector.always = Status(503)
+        running = await serve(
+            env={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+                "OTEL_METRICS_EXPORTER": "none",
+                "OTEL_BLRP_MAX_QUEUE_SIZE": "64",
+                "OTEL_BSP_MAX_QUEUE_SIZE": "64",
+                "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "16",
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16",
+                "OTELBRIDGE_SPOOL_MAX_BYTES": str(4 << 20),
+            }
+        )
+        await running.put("echo", "export default { fetch() { console.log('x'.repeat(20_000)); return new Response() } }")
+        loaders = await running.steady()
+        calls = 0
+        async with asyncio.TaskGroup() as group:
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                done = asyncio.Event()
+
+                async def client() -> None:
+                    nonlocal calls
+                    while not done.is_set():
+                        async with session.get(f"{running.url}/w/echo/") as answer:
+                            assert answer.status == 200
+                            calls += 1
+
+                clients = [group.create_task(client()) for _ in range(4)]
+                ledger: dict[str, Any] = {}
+                while ledger.get("dropped", {}).get("spool_full", 0) < 50:
+                    await asyncio.sleep(0.2)
+                    _, body = await running.ask("GET", "/v1/exports")
+                    ledger = body["total"]["logs"]
+                done.set()
+                await asyncio.gather(*clients)
+        collector.always = None
+        while True:
+            _, body = await running.ask("GET", "/v1/exports")
+            logs, spans = body["total"]["logs"], body["total"]["spans"]
+            if logs["queued"] == spans["queued"] == 0 and logs["emitted"] == calls:
+                break
+            await asyncio.sleep(0.2)
+        assert spans["emitted"] == calls + len([r for r in collector.spans if r.proto.name == "load"])
+        for line in (logs, spans):
+            assert (line["emitted"], line["rejected"]) == (line["delivered"] + sum(line["dropped"].values()), 0)
+        assert set(logs["dropped"]) == {"spool_full"}
+        for records, line in ((collector.logs, logs), (collector.spans, spans)):
+            assert len([r for r in records if r.resource.get("workerId") == "echo"]) == line["delivered"]
+        assert [p["pid"] for p in await running.steady()] == [p["pid"] for p in loaders]
+        assert await running.stop() == 0
