@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from otelbridge.errors import WorkerError
@@ -38,7 +38,7 @@ class JsRun:
     """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
 
     __slots__ = (
-        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_in_flight",
+        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_forward", "_forwards", "_in_flight",
         "_inbox", "_left", "_loop", "_on_end", "_pending", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
         "pass_through", "recorder", "response_bytes", "reusable", "status",
     )  # fmt: skip
@@ -54,8 +54,10 @@ class JsRun:
         on_end: Callable[[JsRun], None],
         earlier: bytes = b"",
         until_end: bool = False,
+        forward: Callable[[], Awaitable[Response]] | None = None,
     ) -> None:
-        """`until_end`: the answer is (outcome, bytes), and comes with the invocation's end: for triggers."""
+        """`until_end`: the answer is (outcome, bytes), and comes with the invocation's end: for triggers. `forward`: where the request
+        goes when the module has no handler for it."""
         self.instance = instance
         self.recorder = recorder
         self.operations = operations
@@ -71,6 +73,8 @@ class JsRun:
         self._on_end = on_end
         self._earlier = earlier  # what the load logged
         self._until_end = until_end
+        self._forward = forward
+        self._forwards = False
         self._result: bytes | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Any] = self._loop.create_future()
@@ -163,9 +167,28 @@ class JsRun:
             self._answer.set_result(response)
         # Before the caller runs on: what was logged so far is in the spool before the first byte of the response goes out.
         if self._done:
+            if self._forwards:
+                await self._forward_request()
             self._finish()
         elif response is not None:
             self.flush()
+
+    async def _forward_request(self) -> None:
+        """How the invocation ended is known only when the outbound has answered."""
+        assert self._forward is not None
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                response = await self._forward()
+        except WorkerError as e:
+            self.outcome, self._error = "exception", e
+        except TimeoutError:
+            self._fail("exceededWallTime", WorkerError("Error", LIMIT_TEXTS["exceededWallTime"]))
+        except asyncio.CancelledError:
+            self._fail("canceled", WorkerError("AbortError", "The call was canceled."), record=False)
+            raise
+        else:
+            self._error = None
+            self._answer.set_result(response)
 
     async def _receive_flood(self, out: bytes) -> Response | None:
         """Take many messages: what they cost counts as the guest's CPU time, and others get their turns in between."""
@@ -258,9 +281,9 @@ class JsRun:
         elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
             self._spawn(None, self.operations.drop(message[1]))
         elif kind == "forward":
-            self.pass_through = True
-            if self.operations.blocked:
-                self.outcome = "exception"
+            self._forwards = self._forward is not None and not self.operations.blocked
+            if not self._forwards:
+                self.pass_through, self.outcome = True, "exception"
             self._error = WorkerError("Error", "Worker has no default entrypoint.")
         elif kind == "done":
             self._done = True

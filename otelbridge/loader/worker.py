@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -288,6 +289,7 @@ class Entrypoint:
             on_end=call.ended,
             earlier=earlier,
             until_end=kind in ("scheduled", "queue"),
+            forward=None if request is None else functools.partial(self._pass_through, version, request),
         )
         lease.abort = run.abort
         lease.instance.begin(limits.log_bytes)

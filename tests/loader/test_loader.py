@@ -335,3 +335,22 @@ async def test_a_tail_may_look_at_what_is_redacted(bridged: Any) -> None:
     assert (item.event.url, item.event.headers["authorization"]) == ("http://worker/?id=REDACTED", "REDACTED")
     assert "s3cret" not in json.dumps(item.to_json())
     assert (raw.url, raw.headers) == (url, {"authorization": "Bearer s3cret", "accept": "*/*"})
+
+
+async def test_a_module_without_handlers_ends_as_its_outbound_answers(bridged: Any) -> None:
+    """Its request goes to the outbound: an answer is the invocation's, a failure is outcome "exception" in the trace too."""
+
+    async def gateway(request: Request) -> Response:
+        if "fails" in request.url:
+            raise OSError("the gateway is down")
+        return Response(b"from the gateway", 203)
+
+    bridge, kept = await bridged(), Kept()
+    worker = bridge.loader.get("none", lambda: code("export const named = {}", global_outbound=gateway, tails=[kept]))
+    assert await ask(worker) == "from the gateway"
+    with pytest.raises(WorkerError, match="Network connection lost") as thrown:
+        await ask(worker, "fails")
+    await bridge.drain()
+    assert thrown.value.outcome == "exception"
+    assert [(item.outcome, item.exceptions) for item in kept.items] == [("ok", []), ("exception", [])]
+    assert thrown.value.invocation_id == kept.items[1].invocation_id
