@@ -1,12 +1,13 @@
 """The bridge's own spans: what it does behind the spool, told under its own resource. Off by default (`telemetry.own_traces`).
 
-They are for looking at the bridge, not part of what it promises: they wait in memory, are in no ledger, and go with the process.
+They are for looking at the bridge, not part of what it promises: they wait in memory, bounded and counted, are in no ledger, and go with the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ from otelbridge.otel.sender import Fate, Sender
 from otelbridge.otel.span_rows import CLIENT, ERROR, INTERNAL, SpanRow
 
 __all__ = ["OwnTraces"]
+
+_log = logging.getLogger("otelbridge.otel")
 
 _MAX_WAITING: Final = 2_048  # spans, for each destination
 
@@ -41,7 +44,12 @@ class _Target:
         """Send what waits, and wait for what is under way."""
         async with self._alone:
             while self.waiting:
-                await self._send(self.sender, [self.waiting.popleft() for _ in range(min(len(self.waiting), self._max_batch))])
+                batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), self._max_batch))]
+                try:
+                    await self._send(self.sender, batch)
+                except BaseException:  # it is tried again, or counted at the end
+                    self.waiting.extendleft(reversed(batch))
+                    raise
 
 
 class OwnTraces:
@@ -114,9 +122,14 @@ class OwnTraces:
         await asyncio.gather(*(target.flush() for target in self._targets))
 
     async def aclose(self) -> None:
-        """Stop at once; what waits is gone. May be called twice."""
+        """Stop at once; what waits is gone, which is counted and said. May be called twice."""
         await asyncio.gather(*(task.aclose() for task in self.tasks))
+        left = sum(len(target.waiting) for target in self._targets)
+        if left:
+            self.dropped += left
+            _log.warning("%d of the bridge's own spans were not sent before it stopped, and are gone", left)
         for target in self._targets:
+            target.waiting.clear()
             await target.sender.aclose()
 
     async def _run(self, target: _Target) -> None:

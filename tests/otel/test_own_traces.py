@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,19 @@ async def test_index_batches_of_a_bridge(tmp_path: Path, collector: FakeCollecto
     assert {r.proto.name for r in own(collector)} == {"export", "load worker", "index batch"}
     batches = [r for r in own(collector) if r.proto.name == "index batch"]
     assert sum(r.attributes["otelbridge.records"] for r in batches) >= 2
+
+
+async def test_own_spans_that_are_left_at_the_end_are_counted(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a destination that is away has not taken when the bridge stops counts as dropped, also what was under way, and is said."""
+    collector.always = Status(503)
+    async with exporting(collector.url, settings=ON, OTEL_LOGS_EXPORTER="none") as exporter:
+        traces = exporter.own_traces
+        assert traces is not None
+        for _ in range(3):
+            traces.record("load worker", 1, 2, {})
+        while not collector.seen:
+            await asyncio.sleep(0.01)
+    assert (traces.sent, traces.dropped) == (0, 3)
+    assert "3 of the bridge's own spans were not sent before it stopped, and are gone" in caplog.messages
