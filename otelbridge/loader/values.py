@@ -83,7 +83,7 @@ def unpack(tree: Any) -> Any:
         return {k: unpack(v) for k, v in tree.items()}
     try:
         return _unpack_tagged(tree["$"], tree.get("v"))
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, LookupError, OverflowError, OSError):
         return None
 
 

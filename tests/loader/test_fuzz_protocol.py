@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otelbridge.errors import WorkerCodeError, WorkerError
@@ -69,6 +69,8 @@ def test_forged_lengths(text: int, blob: int, rest: bytes) -> None:
 
 
 @given(TREES | TAGS)
+@example({"$": "e", "v": []})
+@example({"$": "e", "v": {}})
 def test_any_tree_is_a_value(tree: Any) -> None:
     """Whatever tree a guest sends is some Python value, never another kind of failure."""
     text = json.dumps(tree).encode()
