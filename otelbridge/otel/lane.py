@@ -242,10 +242,11 @@ class Lane:
             self._progress.dirty = True
         try:
             item, counts = self._items.of(feed.directory.name, frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
             if first:
                 self.undecodable += 1
-                _log.error("export of %s: a frame of the spool can't be read", self.signal)
+                defect = None if isinstance(e, msgspec.DecodeError | UnicodeDecodeError | RecursionError) else e
+                _log.error("export of %s: a frame of the spool can't be read and is left out", self.signal, exc_info=defect)
             return None
         if first:
             if not isinstance(item, Notice):

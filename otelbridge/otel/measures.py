@@ -71,6 +71,10 @@ def measures(lanes: Mapping[tuple[str, Signal], Any], spools: Iterable[Path]) ->
         out.append(Measure(f"otelbridge.export.{name}", unit, text, True, values))
     cut = [(_lane(key), float(lanes[key].intake.truncated)) for key in lanes if key[1] in (LOGS, SPANS)]
     out.append(Measure("otelbridge.export.truncated", "{record}", "Records that were cut to a destination's limits.", True, cut))
+    unreadable = [(_lane(key), float(lanes[key].undecodable)) for key in lanes if key[1] in (LOGS, SPANS)]
+    out.append(
+        Measure("otelbridge.export.unreadable", "{frame}", "Frames of the spool that hold nothing that can be read.", True, unreadable)
+    )
     return [m for m in out if m.values]
 
 

@@ -78,6 +78,7 @@ class Lane:
         self.ledger.accounts["w"] = Account(2, 1, 0, {"sampled": 1})
         self.sender = type("Sender", (), {"attempts": 1, "failures": 1, "seconds": 1.0})
         self.intake = type("Intake", (), {"truncated": 1})
+        self.undecodable = 0
 
     def lag_s(self) -> float:
         return 0.0

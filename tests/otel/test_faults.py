@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from otelbridge.model.part import decode
 from otelbridge.otel import intake
+from otelbridge.otel import items as items_room
 from otelbridge.otel import lane as lane_room
 from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.span_rows import span_rows
@@ -431,3 +433,48 @@ async def test_a_spool_that_cant_be_read_holds_up_no_other(
         assert await exporter.drain(20)
         assert exporter.exports()["total"]["logs"] == line(11, 11)
     assert sorted(collector.bodies()) == sorted(["main", *(str(i) for i in range(10))])
+
+
+async def test_a_frame_that_cant_be_decoded_costs_only_itself(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of frames read together, one over which decoding stumbles is left out and counted, and the others are sent."""
+    append(writer, *(new_part(f"{i}") for i in range(5)))
+    real = decode
+
+    def stumbles(payload: bytes) -> Any:
+        item = real(payload)
+        if b'"2"' in payload:
+            raise AssertionError("a defect")
+        return item
+
+    monkeypatch.setattr(items_room, "decode", stumbles)
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        assert await exporter.drain(20)
+        assert exporter.exports()["total"]["logs"] == line(4, 4)
+        assert 'otelbridge_export_unreadable_total{destination="otlp",signal="logs"} 1' in exporter.metrics_text()
+    assert sorted(collector.bodies()) == ["0", "1", "3", "4"]
+
+
+async def test_a_round_that_fails_loses_nothing_of_what_was_read(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames read together with one over which the lane itself stumbles are sent after a pause; that one stays in the spool."""
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        lane = exporter.lanes["otlp", "logs"]
+        real, seen = lane._written_by, itertools.count()
+
+        def stumbles(feed: Any, boot: int) -> None:
+            if next(seen) == 1:
+                raise AssertionError("a defect")
+            real(feed, boot)
+
+        monkeypatch.setattr(lane, "_written_by", stumbles)
+        append(writer, *(new_part(f"{i}") for i in range(5)))
+        while len(collector.bodies()) < 4:
+            await asyncio.sleep(0.01)
+        assert lane.task is not None
+        assert lane.task.failures == 1
+        (feed,) = lane._progress.feeds
+        assert feed.low < feed.reader.position
+    assert sorted(collector.bodies()) == ["0", "2", "3", "4"]

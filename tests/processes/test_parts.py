@@ -22,12 +22,27 @@ from otelbridge.planes.control import ControlPlane
 from otelbridge.processes.cores import cores
 from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
 from otelbridge.processes.member import Member, StartError
-from otelbridge.processes.supervisor import loader_count
+from otelbridge.processes.supervisor import Supervisor, loader_count
 from otelbridge.processes.vitals import Vitals
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolReader, SpoolWriter, registered_consumers
 from otelbridge.web.accept import Acceptor
 
+DIES = """
+import asyncio, os, socket, sys
+from otelbridge.processes.channel import Channel, Loaded
+from otelbridge.processes.vitals import Vitals
+
+async def main(channel_fd, vitals_fd):
+    channel = await Channel.over(socket.socket(fileno=channel_fd))
+    channel.send(Loaded())
+    start = await channel.receive()
+    row = Vitals(vitals_fd).row(start.number)
+    row.is_open, row.connections = True, 3
+    os._exit(7)
+
+asyncio.run(main(int(sys.argv[2]), int(sys.argv[4])))
+"""
 HOLDER = "import sys; sys.stdin.read()"
 
 
@@ -189,3 +204,21 @@ async def test_a_new_spool_is_read_when_there_are_files_for_it_again(tmp_path: P
             await asyncio.sleep(0.01)
         assert set(registered_consumers(tmp_path / "spool" / "loader-7")) == {"export.metrics", "store"}
         assert 'otelbridge_task_failures_total{task="reading the new spool loader-7"} 1' in plane.metrics_text()
+
+
+async def test_a_loader_that_dies_before_it_is_ready_leaves_no_open_row(tmp_path: Path) -> None:
+    """Its row in the shared numbers is closed, so that no other loader waits for it to take connections."""
+    supervisor = Supervisor(
+        settings=Settings(environ={}, flags={"data_dir": str(tmp_path)}),
+        read=Settings,
+        sock=(sock := socket.create_server(("127.0.0.1", 0))),
+        lock_fd=(lock_fd := claim(tmp_path)),
+        command=[sys.executable, "-c", DIES],
+        say=lambda _: None,
+    )
+    with sock, pytest.raises(StartError, match="exit code 7"):
+        await supervisor._fill(1, Member("loader", 1))
+    os.close(lock_fd)
+    row = supervisor._vitals.row(1)
+    assert (row.is_open, row.connections) == (False, 0)
+    os.close(supervisor._vitals.fd)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from otelbridge.errors import SpoolError
 from otelbridge.spool import Position, SpoolReader, SpoolWriter, forget_consumer, registered_consumers
+from otelbridge.spool import reader as reader_room
 from otelbridge.spool.frame import FRAME_BYTES, SEGMENT_BYTES
 
 
@@ -329,3 +331,38 @@ def test_a_writer_without_a_file_left_writes_on(tmp_path: Path, monkeypatch: pyt
     writer.close()
     found = [frame.payload for frame in SpoolReader(tmp_path, None).read(1 << 30)]
     assert (found[0][:2], found[-1], len(found)) == (b"x0", b"last", 101)
+
+
+def test_an_error_while_reading_or_committing_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that fails at the second segment is done again from its beginning, a commit that fails by the next one."""
+    writer = SpoolWriter(tmp_path, segment_bytes=4096, sync_ms=0)
+    for number in range(20):
+        writer.append(b"%03d" % number * 300, rank=2)
+    writer.close()
+    reader = SpoolReader(tmp_path, "a")
+    opened = itertools.count()
+    real = os.open
+
+    def refuse(path: Any, *args: Any) -> int:
+        if str(path).endswith(".seg") and next(opened) == 1:
+            raise OSError(errno.EMFILE, "too many open files")
+        return real(path, *args)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", refuse)
+        with pytest.raises(OSError, match="too many open files"):
+            reader.read()
+    frames = reader.read()
+    assert [frame.payload[:3] for frame in frames] == [b"%03d" % number for number in range(20)]
+    with monkeypatch.context() as broken:
+        broken.setattr(reader_room, "write_cursor", refuse_cursor)
+        with pytest.raises(OSError, match="too many open files"):
+            reader.commit(frames[-1].position)
+    assert len(segments(tmp_path)) > 2
+    reader.commit(frames[-1].position)
+    assert len(segments(tmp_path)) == 1
+
+
+def refuse_cursor(*_: object, **__: object) -> None:
+    """Fail as when no file can be opened."""
+    raise OSError(errno.EMFILE, "too many open files")
