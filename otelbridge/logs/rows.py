@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from otelbridge.model.part import Notice, Part, SpanClose, SpanOpen, read_entry, timed_entries
-from otelbridge.model.record import KINDS, Line, clean_json, clean_text, invocation_level, invocation_text, lines
+from otelbridge.model.record import KINDS, Line, clean_json, clean_text, invocation_level, invocation_text, lines, log_line
 from otelbridge.model.ring import DIAGNOSTIC, EXCEPTION, LEVELS, LOG
-from otelbridge.model.trace import DiagnosticsEvent
+from otelbridge.model.trace import DiagnosticsEvent, TraceLog
 
 __all__ = ["COLUMNS", "INVOCATION", "NUMBER", "SKEW", "WORKER", "Names", "Row", "notice_rows", "part_rows"]
 
@@ -63,6 +63,9 @@ def part_rows(part: Part, names: Names, *, logs: bool) -> tuple[list[Row], list[
                     _collect(value, time_ns, names, "", 1)
                     rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, "j", None, None, None])
                     continue
+            if type(message) is list:
+                rows.append(_row(log_line(TraceLog(time_ns, sequence, LEVELS[entry.level], message, None, entry.span)), names))
+                continue
         if kind == DIAGNOSTIC:
             diagnostics.append(read_entry(entry, time_ns, sequence))
         elif kind > EXCEPTION:

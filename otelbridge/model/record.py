@@ -27,6 +27,7 @@ __all__ = [
     "invocation_level",
     "invocation_text",
     "lines",
+    "log_line",
     "record_id",
     "records",
     "rfc3339",
@@ -117,7 +118,7 @@ def lines(item: SpoolItem, found: Iterable[object] | None = None, *, end: bool =
         return
     for entry in entries(item) if found is None else found:
         if isinstance(entry, TraceLog):
-            yield _log(entry)
+            yield log_line(entry)
         elif isinstance(entry, TraceException):
             stack = None if entry.stack is None else clean_text(entry.stack)
             info = ExceptionInfo(clean_text(entry.name), clean_text(entry.message), stack)
@@ -185,7 +186,8 @@ def _own(end: End | None) -> dict[str, Any]:
     return {"wall_ms": end.wall_ns / 1e6, "cpu_ms": end.cpu_ns / 1e6, "memory_bytes": end.memory_bytes, "cold_start": cold}
 
 
-def _log(entry: TraceLog) -> Line:
+def log_line(entry: TraceLog) -> Line:
+    """The line of a console call."""
     message = entry.message
     if len(message) == 1 and type(message[0]) is str:  # by far the most common
         text = clean_text(message[0])

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from otelbridge.model.part import Notice, Part, SpanClose, SpanOpen, read_entry, timed_entries
-from otelbridge.model.ring import LEVELS, LOG
-from otelbridge.model.trace import DiagnosticsEvent, TraceLog
+from otelbridge.model.part import Notice, Part, read_entry, timed_entries
+from otelbridge.model.ring import DIAGNOSTIC, LEVELS, LOG, TEXT, Entry
+from otelbridge.model.trace import DiagnosticsEvent
 from otelbridge.otel.shape import TRUNCATED, Shape
 
 __all__ = ["SEVERITY", "LogRow", "common_attributes", "log_rows", "notice_row"]
@@ -45,34 +45,24 @@ def log_rows(part: Part, *, shape: Shape = _PLAIN, structured: bool = False, low
     """The log records of a part, in order. `structured`: members of a logged object become attributes as well;
     `lowest`: the severity below which records are left out."""
     for time_ns, sequence, packed in timed_entries(part):
-        if packed.kind == LOG and not packed.extra:
-            text = _one_text(packed.payload)
-            if text is not None:
-                level = LEVELS[packed.level]
-                severity = SEVERITY[level]
-                if severity >= lowest:
-                    row = LogRow(time_ns, severity, level, text, sequence, packed.span)
-                    if shape.body_bytes:
-                        _fit(row, shape)
-                    yield row
-                continue
-        entry = read_entry(packed, time_ns, sequence)
-        if isinstance(entry, TraceLog):
-            severity = SEVERITY[entry.level]
+        if packed.kind <= TEXT:
+            level = LEVELS[packed.level]
+            severity = SEVERITY[level]
             if severity < lowest:
                 continue
-            message = entry.message
+            message, info = _arguments(packed), None
+            if message is None:
+                entry = read_entry(packed, time_ns, sequence)
+                message, info = entry.message, entry.error_info
             body = message[0] if len(message) == 1 else message or ""
-            row = LogRow(entry.time_ns, severity, entry.level, body, entry.sequence, entry.span)
-            if entry.error_info is not None:
-                row.extra = _error_info(entry.error_info)
+            row = LogRow(time_ns, severity, level, body, sequence, packed.span)
+            if info is not None:
+                row.extra = _error_info(info)
             if structured and type(body) is dict:
                 row.extra = {**(row.extra or {}), **{f"log.field.{k}": v for k, v in body.items()}}
-        elif isinstance(entry, SpanOpen | SpanClose):
+        elif packed.kind > DIAGNOSTIC or (packed.kind == DIAGNOSTIC and lowest > 5):
             continue
-        elif isinstance(entry, DiagnosticsEvent):
-            if lowest > 5:
-                continue
+        elif isinstance(entry := read_entry(packed, time_ns, sequence), DiagnosticsEvent):
             extra: dict[str, Any] = {"otelbridge.diagnostics.channel": entry.channel}
             row = LogRow(entry.time_ns, 5, "debug", entry.message, entry.sequence, entry.span, "otelbridge.diagnostics", extra)
         else:
@@ -86,16 +76,16 @@ def log_rows(part: Part, *, shape: Shape = _PLAIN, structured: bool = False, low
         yield row
 
 
-def _one_text(payload: bytes) -> str | None:
-    """The text of a console call that has no other argument, which most calls are: read_entry() would say the same, for
-    a third more of a record's time. None: let that read it."""
-    if payload[:2] != b'["':
+def _arguments(entry: Entry) -> list[Any] | None:
+    """The arguments of a usual console call: read_entry() would say the same, for a third more of a record's time. None: let
+    that read it."""
+    if entry.kind != LOG or entry.extra:
         return None
     try:
-        message = _decode(payload)
+        message = _decode(entry.payload)
     except (ValueError, RecursionError):
         return None
-    return message[0] if len(message) == 1 else None
+    return message if type(message) is list else None
 
 
 def notice_row(notice: Notice) -> tuple[LogRow, dict[str, Any]]:

@@ -37,6 +37,16 @@ def _varint(number: int) -> bytes:
 _SMALL: Final = [_varint(number) for number in range(4096)]
 
 
+# Short ASCII texts are by far the most frequent values: what stands before one, as a member of an array and of a map.
+_BRIEF: Final = 126
+_ITEM: Final = [b"\x0a" + _SMALL[size + 2] + b"\x0a" + _SMALL[size] for size in range(_BRIEF)]
+_MEMBER: Final = [b"\x12" + _SMALL[size + 2] + b"\x0a" + _SMALL[size] for size in range(_BRIEF)]
+
+
+_LOW: Final = 1024
+_NUMBER: Final = [b"\x12" + _SMALL[1 + len(_SMALL[number])] + b"\x18" + _SMALL[number] for number in range(_LOW)]
+
+
 def _size(number: int) -> bytes:
     return _SMALL[number] if number < 4096 else _varint(number)
 
@@ -76,8 +86,14 @@ def any_value(value: Any, depth: int = 0) -> bytes:
     if kind is dict and depth < MAX_DEPTH:
         return field(b"\x32", attributes(value, b"\x0a", depth + 1))
     if kind is list and depth < MAX_DEPTH:
-        items = [any_value(item, depth + 1) for item in value]
-        return field(b"\x2a", b"".join([b"\x0a" + _size(len(data)) + data for data in items]))
+        parts: list[bytes] = []
+        for item in value:
+            if type(item) is str and len(item) < _BRIEF and item.isascii():
+                parts += (_ITEM[len(item)], item.encode())
+            else:
+                data = any_value(item, depth + 1)
+                parts += (b"\x0a", _size(len(data)), data)
+        return field(b"\x2a", b"".join(parts))
     if value is None:
         return b""
     cleaned = clean(value, depth)
@@ -88,10 +104,18 @@ def attributes(values: Mapping[str, Any], tag: bytes, depth: int = 0) -> bytes:
     """KeyValues, each as a field with this tag."""
     parts: list[bytes] = []
     for key, value in values.items():
-        if key in _REPEATED and type(value) in _SCALARS and (type(value) is not str or len(value) <= _SHORT):
+        if not depth and key in _REPEATED and type(value) in _SCALARS and (type(value) is not str or len(value) <= _SHORT):
             parts.append(_repeated(tag, key, value))
             continue
         name = _short_key(key) if type(key) is str and len(key) <= _SHORT else _key(key)
+        if type(value) is str and len(value) < _BRIEF and value.isascii():
+            size = len(value)
+            parts += (tag, _size(len(name) + size + 4), name, _MEMBER[size], value.encode())
+            continue
+        if type(value) is int and 0 <= value < _LOW:
+            data = _NUMBER[value]
+            parts += (tag, _size(len(name) + len(data)), name, data)
+            continue
         data = any_value(value, depth)
         size = len(data)
         # Two sizes of one byte are by far the most frequent case.
