@@ -47,6 +47,23 @@ async def test_others_run_while_guests_compute(start: Start) -> None:
     assert slices > 20
 
 
+async def test_who_is_woken_goes_before_the_next_slice(start: Start) -> None:
+    """A task that waits for a callback, as for a timer or a socket, runs after one slice of a busy guest at most."""
+    guest, meter = await start(worker("(loop $l (br $l))")), Meter(10 * SECOND)
+    busy = asyncio.create_task(fetch(guest, meter=meter))
+    while meter.slices < 3:
+        await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    for _ in range(20):
+        before = meter.slices
+        woken = loop.create_future()
+        loop.call_soon(woken.set_result, None)
+        await woken
+        assert meter.slices - before <= 1
+    busy.cancel()
+    await asyncio.gather(busy, return_exceptions=True)
+
+
 async def test_slices_are_shared_in_turn(start: Start) -> None:
     """Of two guests that never end, neither gets ahead of the other by more than some slices."""
     endless = worker("(loop $l (br $l))")
