@@ -15,7 +15,7 @@ from otelbridge.loader.version import Version
 from otelbridge.loader.worker import Host, Worker
 from otelbridge.model.code import WorkerCode, check_worker_id
 
-__all__ = ["LARGE_CODE_BYTES", "MAX_WORKERS", "Loader"]
+__all__ = ["LARGE_CODE_BYTES", "MAX_WORKERS", "Loader", "code_size"]
 
 MAX_WORKERS = 100_000
 LARGE_CODE_BYTES = 256 << 10  # read, checked and hashed in a thread: the event loop would stand still for more than a millisecond
@@ -95,7 +95,7 @@ class Loader:
                 raise WorkerLoadError("Error", str(e)) from e
             host = self.host
             make = functools.partial(Version, worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
-            version = await asyncio.to_thread(make) if _size(code) > LARGE_CODE_BYTES else make()
+            version = await asyncio.to_thread(make) if code_size(code) > LARGE_CODE_BYTES else make()
             if key is not None:
                 self._prepared(key, version)
             return version
@@ -103,7 +103,7 @@ class Loader:
         return Worker(worker_id, prepare, self.host)
 
 
-def _size(code: Any) -> int:
+def code_size(code: Any) -> int:
     """About how large code is that nobody has checked yet."""
     modules = code.modules if isinstance(code, WorkerCode) and isinstance(code.modules, Mapping) else {}
     contents = [content for m in modules.values() for content in (m.values() if isinstance(m, Mapping) else [getattr(m, "content", m)])]

@@ -13,7 +13,7 @@ import msgspec
 
 from otelbridge.errors import WorkerError, WorkerNotFoundError
 from otelbridge.loader.instances import Instances
-from otelbridge.loader.loader import LARGE_CODE_BYTES, MAX_WORKERS, Loader
+from otelbridge.loader.loader import LARGE_CODE_BYTES, MAX_WORKERS, Loader, code_size
 from otelbridge.loader.outbound import Outbound
 from otelbridge.loader.registry import Registered, Registry
 from otelbridge.loader.values import pack
@@ -192,7 +192,7 @@ class DataPlane:
         `listener`: see LogSession.
         """
         started = time.monotonic_ns()
-        content = version_of(code, check_code(code), msgspec.json.encode(pack(dict(code.env), lambda service: str(id(service)))))
+        content = await asyncio.to_thread(_content_id, code) if code_size(code) > LARGE_CODE_BYTES else _content_id(code)
         name = worker_id or content
         bridged = msgspec.structs.replace(code, tails=(*code.tails, *self._tails))
         worker = self.loader.get(name, lambda: bridged, key=f"{name}\0run\0{content}")
@@ -208,6 +208,10 @@ class DataPlane:
         ran = time.monotonic_ns()
         logs = await session.get_logs(timeout)
         return RunResult(response, body, error, logs, _timing(logs, started, ran))
+
+
+def _content_id(code: WorkerCode) -> str:
+    return version_of(code, check_code(code), msgspec.json.encode(pack(dict(code.env), lambda service: str(id(service)))))
 
 
 def _timing(logs: SessionLogs, started: int, ran: int) -> Timing:

@@ -16,6 +16,7 @@ from otelbridge.loader.loader import Loader
 from otelbridge.loader.operations import Bindings, OperationError, Operations
 from otelbridge.model.code import check_code
 from otelbridge.model.trace import FetchEvent
+from otelbridge.planes import data as data_room
 from otelbridge.sandbox import Meter, wasm
 from tests.sandbox.guests import worker as guest
 
@@ -319,6 +320,12 @@ async def test_large_code_is_read_in_a_thread(bridged: Any, monkeypatch: pytest.
             noted.setattr(version_room, "check_code", noting("check", check_code))
             assert await ask(bridge.worker(worker_id)) == "1"
         assert threads == {"read": padding > 0, "check": padding > 0}
+        threads.clear()
+        with monkeypatch.context() as noted:
+            noted.setattr(data_room, "check_code", noting("run", check_code))
+            ran = await bridge.run(code(COUNTER + "//" + "y" * padding), Request("GET", "http://worker/"))
+            assert ran.body == b"1"
+        assert threads == {"run": padding > 0}
 
 
 async def test_a_tail_may_look_at_what_is_redacted(bridged: Any) -> None:
