@@ -188,7 +188,10 @@ class JsRun:
             raise
         else:
             self._error = None
-            self._answer.set_result(response)
+            if self._answer.done():  # whoever asked has left
+                await response.aclose()
+            else:
+                self._answer.set_result(response)
 
     async def _receive_flood(self, out: bytes) -> Response | None:
         """Take many messages: what they cost counts as the guest's CPU time, and others get their turns in between."""
