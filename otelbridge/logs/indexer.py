@@ -156,7 +156,7 @@ class Indexer:
                     writing = asyncio.create_task(self._add(name, batch))
                 elif fresh:
                     self._caught_up[name].set()
-                if time.monotonic() - committed > 1.0 or name in self._skipping:
+                if time.monotonic() - committed > (0.1 if self._store.pressed else 1.0) or name in self._skipping:
                     committed = time.monotonic()
                     await asyncio.to_thread(self._commit, name, reader)
                 if batch is not None:

@@ -51,6 +51,7 @@ class Segments:
         self.rejected = 0  # items that could not be stored
         self.damaged = 0  # files set aside
         self.removed = 0  # records gone by age or size
+        self.pressed = False  # the disk was nearly full when something was added
         self.yielded = 0  # files of them that went because the disk was full
         self.skipped = 0  # records that were given up because they could not be written
         self._removed_for_space = removed_for_space
@@ -123,8 +124,9 @@ class Segments:
         """Store a batch. Errors of sqlite3 go through, nothing of the batch is stored then: try again later."""
         if self._writer is None:
             self._open_all()
-        if short_of_space(self.directory) and self._give_up_oldest() and self._writer is None:
-            self._open_all()
+        self.pressed = short_of_space(self.directory)
+        if self.pressed:
+            self._leave_space()
         assert self._writer is not None
         try:
             rejected = self._writer.add(batch)
@@ -142,6 +144,15 @@ class Segments:
         except (sqlite3.Error, OSError) as e:  # the batch is stored: whoever calls must not add it again
             _log.warning("upkeep of the log store failed, will try again: %s", e)
             self.make_room(e)
+
+    def _leave_space(self) -> None:
+        """What is durable the spool need not keep any more, and what is older than what it brings goes first."""
+        try:
+            self.checkpoint()
+        except sqlite3.Error as e:
+            _log.warning("upkeep of the log store failed, will try again: %s", e)
+        if self._give_up_oldest() and self._writer is None:
+            self._open_all()
 
     def _tidy(self) -> None:
         assert self._writer is not None

@@ -182,6 +182,11 @@ class Store:
         """How far a spool has been stored for good: no power cut takes that away."""
         return self._segments.durable.get(spool)
 
+    @property
+    def pressed(self) -> bool:
+        """Whether the disk was nearly full when something was stored: the spool should let go of what it can."""
+        return self._segments.pressed
+
     async def checkpoint(self) -> None:
         """Make all that is stored durable now."""
         await self._write(self._segments.checkpoint)

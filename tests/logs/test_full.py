@@ -157,3 +157,20 @@ async def test_whatever_fails_the_index_goes_on(data_dir: Path, monkeypatch: pyt
         assert await filled.texts("kind:log") == ["before", "during", "after"]
         assert task.trouble is not None
         assert "too many open files" in task.trouble
+
+
+async def test_a_nearly_full_disk_has_the_spool_let_go_of_what_is_stored(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch then makes the ones before it durable, and the spool frees them at once, not at the next upkeep."""
+    monkeypatch.setattr("otelbridge.logs.segments.short_of_space", lambda _: True)
+    monkeypatch.setattr("otelbridge.logs.store._UPKEEP_SECONDS", 1e9)
+    async with Filled(data_dir) as filled:
+        for number in range(10):
+            await filled.put(part(line("x" * 1000), invocation=number))
+            before = filled.store.cursor("main")
+            assert filled.store.pressed
+            await filled.put(part(line("next"), invocation=100 + number))
+            assert filled.store.durable_cursor("main") == before
+        reader = filled.indexer._spools["main"]
+        async with asyncio.timeout(30):
+            while reader.backlog().bytes > 500:  # the last batch is never durable by itself
+                await asyncio.sleep(0.01)
