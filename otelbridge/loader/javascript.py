@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from otelbridge.errors import WorkerError
-from otelbridge.loader.messages import BadMessage, frame, frames, key_of, response_headers
-from otelbridge.loader.operations import OperationError, Operations
+from otelbridge.loader.messages import BadMessage, frame, frames, response_headers
+from otelbridge.loader.operations import Operations
+from otelbridge.loader.pending import Pending
 from otelbridge.loader.recorder import Recorder, error_of, pack_exception
 from otelbridge.loader.stream import BodyStream
 from otelbridge.loader.texts import HUNG, LIMIT_TEXTS, STOPPED
@@ -25,8 +26,6 @@ __all__ = ["JsRun"]
 
 _log = logging.getLogger("otelbridge.loader")
 
-MAX_PENDING = 10_000  # operations of one invocation at a time; a flood of timers must not fill the host's memory
-MAX_IN_FLIGHT_BYTES = 64 << 20  # bodies of its operations at a time: they are copies that its memory limit doesn't count
 FLOOD_BYTES = 64 << 10  # messages of one run from which on their cost is watched
 FLOOD_NS = 2_000_000  # how long a guest's messages may keep others from their turn
 FLUSH_SECONDS = 0.05  # how long a line may wait in the ring of a guest that waits or computes
@@ -38,7 +37,7 @@ class JsRun:
     """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
 
     __slots__ = (
-        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_forward", "_forwards", "_in_flight",
+        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_forward", "_forwards",
         "_inbox", "_left", "_loop", "_on_end", "_pending", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
         "pass_through", "recorder", "response_bytes", "reusable", "status",
     )  # fmt: skip
@@ -80,14 +79,13 @@ class JsRun:
         self._answer: asyncio.Future[Any] = self._loop.create_future()
         self._inbox: list[bytes] = []
         self._wake: asyncio.Future[None] | None = None
-        self._pending: dict[Any, asyncio.TimerHandle | asyncio.Task[None]] = {}
+        self._pending = Pending(operations, self._loop, self._post)
         self._task: asyncio.Task[None] | None = None
         self._deadline = self._loop.time() + wall_seconds
         self._expiry: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
         self._error: WorkerError | None = None
         self._left: str | None = None
-        self._in_flight = 0
         self._aborted = False
         self._closing: asyncio.Task[None] | None = None
         self._body: BodyStream | None = None  # of a response that streams
@@ -251,11 +249,9 @@ class JsRun:
     def _receive(self, message: list[Any], blob: bytes) -> Response | None:
         kind = message[0]
         if kind == "op" and len(message) == 5:
-            self._begin(message[1], str(message[2]), message[3], message[4], blob)
+            self._pending.begin(message[1], str(message[2]), message[3], message[4], blob)
         elif kind == "cancel" and len(message) == 2:
-            pending = self._pending.pop(key_of(message[1]), None)
-            if pending is not None:
-                pending.cancel()
+            self._pending.cancel(message[1])
         elif kind == "response" and len(message) == 6:
             self._done = message[5] is True
             return self._respond(message[1], message[3], message[4], blob)
@@ -282,7 +278,7 @@ class JsRun:
             self.pass_through = message[4] is True
             self._error = error_of(message, self.recorder)
         elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
-            self._spawn(None, self.operations.drop(message[1]))
+            self._pending.drop(message[1])
         elif kind == "forward":
             self._forwards = self._forward is not None and not self.operations.blocked
             if not self._forwards:
@@ -311,47 +307,6 @@ class JsRun:
             return None
         self.status = status
         return response
-
-    def _begin(self, number: Any, kind: str, span: Any, args: Any, blob: bytes) -> None:
-        key = key_of(number)
-        span = span if type(span) is int else 0
-        if not isinstance(args, dict):
-            args = {}
-        if len(self._pending) >= MAX_PENDING:
-            self._reply(key, 0, ["Error", f"Too many operations at once: the limit is {MAX_PENDING}."])
-        elif kind == "timer":
-            ms = args.get("ms")
-            delay = min(max(ms, 0), 2**31) / 1000 if isinstance(ms, int | float) and ms == ms else 0.0
-            self._pending[key] = self._loop.call_later(delay, self._reply, key, 1, None)
-        elif self._in_flight and self._in_flight + len(blob) > MAX_IN_FLIGHT_BYTES:
-            self._reply(key, 0, ["Error", f"Too much data in operations at once: the limit is {MAX_IN_FLIGHT_BYTES} bytes."])
-        else:
-            self._in_flight += len(blob)
-            self._spawn(key, self._perform(key, kind, args, span, blob))
-
-    def _spawn(self, key: Any, work: Any) -> None:
-        task = self._loop.create_task(work)
-        if key is None:
-            key = task
-            task.add_done_callback(lambda t: self._pending.pop(t, None))
-        self._pending[key] = task
-
-    async def _perform(self, key: Any, kind: str, args: dict[str, Any], span: int, blob: bytes) -> None:
-        try:
-            value, data = await self.operations.perform(kind, args, span, blob)
-            self._reply(key, 1, value, data)
-        except OperationError as e:
-            self._reply(key, 0, [e.name, e.message])
-        except Exception as e:
-            self._reply(key, 0, ["Error", f"internal error: {type(e).__name__}"])
-            raise
-        finally:
-            self._in_flight -= len(blob)
-
-    def _reply(self, key: Any, ok: int, value: Any, blob: bytes = b"") -> None:
-        self._pending.pop(key, None)
-        if not self.ended:
-            self._post(frame(["op", key, ok, value], blob))
 
     # --------------------------------------------------------------------------------------------- response body
 
@@ -402,9 +357,7 @@ class JsRun:
             self.outcome = self._left
         if self._expiry is not None:
             self._expiry.cancel()
-        for pending in [*self._pending.values()]:
-            pending.cancel()
-        self._pending.clear()
+        self._pending.close()
         if self.operations.has_streams:
             self._closing = self._loop.create_task(self.operations.aclose())
         self.last_entries = self._earlier + self.instance.read_ring() + last
