@@ -13,6 +13,7 @@ import contextlib
 import json
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
@@ -92,7 +93,7 @@ class FakeCollector:
         self.always: Fault | None = None
         self.poison: Callable[[Any], bool] | None = None
         self.max_running = 0
-        self.refused = 0  # log records that it said it rejected
+        self.refused: Counter[str] = Counter()  # records that it said it rejected, by signal
         self.url = ""
         self.grpc_url = ""
         self._port = port
@@ -193,7 +194,7 @@ class FakeCollector:
                 await asyncio.sleep(fault.seconds)
             rejected = min(fault.rejected, len(records)) if isinstance(fault, Partial) else 0
             self.store(signal, records[: len(records) - rejected])
-            self.refused += rejected if signal == "logs" else 0
+            self.refused[signal] += rejected
             return rejected
         finally:
             self._running -= 1

@@ -133,22 +133,25 @@ class Running:
                 return loaders
             await asyncio.sleep(0.05)
 
-    async def logged(self, worker_id: str = "echo") -> list[int]:
-        """The numbers that the worker has logged, from the store."""
-        numbers: list[int] = []
+    async def logged(self, worker_id: str = "echo") -> list[tuple[str, int]]:
+        """Invocation and number of each line that the worker has logged, from the store."""
+        lines: list[tuple[str, int]] = []
         cursor = ""
         while True:
             status, page = await self.ask("GET", f"/v1/logs?q=worker:{worker_id}+level:log&limit=1000{cursor}")
             assert status == 200, page
-            numbers += [record["fields"]["n"] for record in page["logs"] if "fields" in record]
+            lines += [(record["invocationId"], record["fields"]["n"]) for record in page["logs"] if "fields" in record]
             if page["nextCursor"] is None:
-                return numbers
+                return lines
             cursor = f"&cursor={page['nextCursor']}"
 
     async def logs_hold(self, numbers: list[int]) -> None:
-        """Wait until the store has the line of each of these calls; no line is there twice."""
-        while not set(numbers) <= set(found := await self.logged()):
+        """Wait until the store has the line of each of these calls; no line is there twice. A call may be there as two invocations:
+        a client whose connection ends without an answer repeats a GET by itself."""
+        found = await self.logged()
+        while not set(numbers) <= {number for _, number in found}:
             await asyncio.sleep(0.1)
+            found = await self.logged()
         assert len(found) == len(set(found))
 
     @contextlib.asynccontextmanager

@@ -137,6 +137,7 @@ def test_interrupt_while_a_guest_runs(tmp_path: Path) -> None:
                 finally:
                     guest.close()
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background with SIGINT ignored
         try:
             asyncio.run(main())
         except KeyboardInterrupt:
