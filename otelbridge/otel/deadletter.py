@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from otelbridge.otel.otlp_json import from_json, to_tree
 from otelbridge.otel.request import Request, restore
 
 __all__ = ["DeadLetters", "Letter"]
+
+# A kill can come between a letter and the ledger that it is in: the record is then sent, and refused, once more. Only the
+# last letters of the process before can be such.
+_EARLIER_LETTERS = 1000
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -43,9 +49,13 @@ class DeadLetters:
         self._destination = destination
         self._signal: Signal = signal
         self._max = max_bytes
+        self._earlier: set[bytes] | None = None  # what the process before has left, as digests of requests
 
     def put(self, request: Request, error: str, reason: str) -> bool:
-        """Keep a request; False when there is no room for it."""
+        """Keep a request, once; False when there is no room for it."""
+        tree = to_tree(request.message)
+        if self._is_there(tree):
+            return True
         letter = {
             "time": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
             "destination": self._destination,
@@ -54,7 +64,7 @@ class DeadLetters:
             "error": error,
             "records": request.records,
             "workers": request.counts,
-            "request": to_tree(request.message),
+            "request": tree,
         }
         line = msgspec.json.encode(letter) + b"\n"
         if self.size() + len(line) > self._max:
@@ -69,6 +79,18 @@ class DeadLetters:
         except OSError:
             pass
         return False
+
+    def _is_there(self, tree: Any) -> bool:
+        """Whether the process before has left this very letter, and died before its ledger knew. Otherwise there would be two of
+        one record, and sending both again would count as delivered what another refusal stands for."""
+        if self._earlier is None:
+            lines = deque(_read(self.path, 0), maxlen=_EARLIER_LETTERS)
+            self._earlier = {_digest(letter.get("request")) for _, letter in lines}
+        known, one = self._earlier, _digest(tree)
+        if one not in known:
+            return False
+        known.discard(one)
+        return True
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -86,6 +108,7 @@ class DeadLetters:
             if not self.path.exists():
                 return None
             os.replace(self.path, self._resending)
+            self._earlier = set()  # what is refused again is a letter again
         for end, letter in _read(self._resending, self._sent()):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 return Letter(restore(self._signal, from_json(self._signal, letter["request"])), letter.get("reason", REJECTED), end)
@@ -102,6 +125,10 @@ class DeadLetters:
             return int(self._progress.read_text())
         except (OSError, ValueError):
             return 0
+
+
+def _digest(tree: Any) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(tree), digest_size=16).digest()
 
 
 def _read(path: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:

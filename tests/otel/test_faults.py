@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import email.utils
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,31 @@ async def test_dead_letters_can_be_sent_again(collector: FakeCollector, writer: 
         assert list(exporter.dead_letters()) == []
         assert await exporter.resend() == {"delivered": 0, "failed": 0, "left": 0}
     assert sorted(collector.bodies()) == ["fine", "poison 1", "poison 2"]
+
+
+async def test_a_kill_between_a_letter_and_the_ledger_makes_no_second_letter(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, tmp_path: Path
+) -> None:
+    """What the next process has refused once more is the letter that is there; what is sent again and refused is a letter again."""
+    collector.poison = lambda record: record.body == "poison"
+    append(writer, new_part("fine", "poison"))
+    path = tmp_path / "export" / "otlp" / "logs" / "dead-letters.jsonl"
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        assert await exporter.drain(20)
+    letter = path.read_bytes()
+    for file in [*(tmp_path / "export").rglob("*"), *(tmp_path / "spool").rglob("*.cursor")]:
+        if file.is_file():  # all else that it noted came too late
+            file.unlink()
+    path.write_bytes(letter)
+    async with exporting(collector.url, **ONLY_LOGS) as exporter:
+        assert await exporter.drain(20)
+        assert exporter.exports()["total"]["logs"] == line(2, 1, rejected=1)
+        assert path.read_bytes() == letter
+        assert await exporter.resend() == {"delivered": 0, "failed": 1, "left": 0}
+        assert len(list(exporter.dead_letters())) == 1
+        collector.poison = None
+        assert await exporter.resend() == {"delivered": 1, "failed": 0, "left": 0}
+        assert exporter.exports()["total"]["logs"] == line(2, 2)
 
 
 async def test_dead_letters_wait_for_a_destination_that_is_away(
