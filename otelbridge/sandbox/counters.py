@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["RingCounters"]
+__all__ = ["NOTHING", "RingCounters"]
 
 
 class RingCounters(msgspec.Struct, frozen=True):
@@ -15,3 +15,6 @@ class RingCounters(msgspec.Struct, frozen=True):
     dropped_bytes: int
     truncated: bool
     out_of_memory: bool
+
+
+NOTHING = RingCounters(0, 0, 0, False, False)

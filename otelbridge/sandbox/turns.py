@@ -73,17 +73,24 @@ class Turns:
         self._free_turns = 0  # since the last slice of a long guest
         self._noticed: asyncio.AbstractEventLoop | None = None  # the loop that will call _turn()
 
-    async def run(self, future: int, guest: Guest, meter: Meter, on_yield: Callable[[], None] | None = None) -> None:
-        """Run a call's future to its end. The caller deletes the future, however this ends.
+    def begin(self, future: int, guest: Guest, meter: Meter) -> bool:
+        """Run the first slice of a call's future, when there is time for it in this turn of the loop; whether the call ended.
+        If not, await rest()."""
+        if self._used_ns >= INLINE_NS or not self._first(future, guest, meter):
+            return False
+        if self._used_ns > NOTICE_NS and self._noticed is None:
+            self._notice(asyncio.get_running_loop())
+        return True
+
+    async def rest(
+        self, future: int, guest: Guest, meter: Meter, on_yield: Callable[[], None] | None = None, *, begun: bool = False
+    ) -> None:
+        """Run a call's future to its end. `begun`: it had a first slice. The caller deletes the future, however this ends.
 
         Raises Stop("exceededCpu") when the meter's limit is passed, and what `on_yield` raises. `on_yield` is called
         after each slice that did not end the call.
         """
-        if self._used_ns < INLINE_NS:
-            if self._first(future, guest, meter):
-                if self._used_ns > NOTICE_NS and self._noticed is None:
-                    self._notice(asyncio.get_running_loop())
-                return
+        if begun:
             if meter.exhausted:
                 raise Stop(*CPU_STOP)
             if on_yield is not None:

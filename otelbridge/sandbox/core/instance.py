@@ -9,7 +9,7 @@ from otelbridge.sandbox.core import cgi, exchange
 from otelbridge.sandbox.core.exchange import Answer
 from otelbridge.sandbox.core.plan import ALLOC, COMMAND, FETCH, INITIALIZE, MAIN
 from otelbridge.sandbox.core.program import Exit, Parts, Program
-from otelbridge.sandbox.counters import RingCounters
+from otelbridge.sandbox.counters import NOTHING, RingCounters
 from otelbridge.sandbox.engine import EngineFull
 from otelbridge.sandbox.stop import Meter, Stop
 
@@ -136,7 +136,7 @@ class CoreInstance:
 
     def counters(self) -> RingCounters:
         """What the ring had no room for."""
-        return self._program.counters() if self._program else RingCounters(0, 0, 0, False, False)
+        return self._program.counters() if self._program else NOTHING
 
     def _live(self) -> Program:
         if self._program is None or self._closed:

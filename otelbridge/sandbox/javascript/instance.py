@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from otelbridge.sandbox.counters import RingCounters
+from otelbridge.sandbox.counters import NOTHING, RingCounters
 from otelbridge.sandbox.stop import MEMORY_STOP, Meter, Stop, from_trap
 from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
@@ -20,7 +20,7 @@ STATE_BYTES = 128
 # u32 words of the state
 _IN_PTR, _IN_CAP, _OUT_PTR, _OUT_LEN, _RING_PTR, _RING_CAP, _RING_USED = 2, 3, 4, 5, 6, 7, 8
 _DROPPED_LOGS, _DROPPED_EXCEPTIONS, _FLAGS = 9, 10, 11
-_SEED = 72
+_SEED = slice(72 // 8, 104 // 8)  # in u64 words
 _RESEED, _LOG_BUDGET, _MEMORY_LIMIT, _HEAP_USED, _RING_RESET = 26, 27, 28, 29, 30
 # u64 words
 _DROPPED_BYTES, _NOW, _MONOTONIC = 6, 7, 8
@@ -30,12 +30,11 @@ _TRUNCATED, _OUT_OF_MEMORY = 1, 2
 class JsInstance:
     """A guest that runs one message exchange at a time. `dead`: it can't run again, but its ring can still be read."""
 
-    __slots__ = ("_image", "_memory", "_read", "_reserve", "_run", "_started", "_state", "_store", "_u32", "_u64")
+    __slots__ = ("_image", "_memory", "_read", "_reserve", "_run", "_started", "_store", "_u32", "_u64")
 
     def __init__(self, store: Store, memory: Memory, state: int, run: int, reserve: int) -> None:
         self._store = store
         self._memory = memory
-        self._state = state
         self._run = run
         self._reserve = reserve
         self._u32, self._u64 = memory.words(state, STATE_BYTES)
@@ -67,7 +66,7 @@ class JsInstance:
         words[_RING_RESET] = 1
         words[_LOG_BUDGET] = min(max(log_budget or 0, 0), 1 << 30)
         # Rule "every fresh instance repeats the same Math.random() sequence: reseed before each invocation".
-        self._memory.write(self._state + _SEED, os.urandom(32))
+        self._u64[_SEED] = memoryview(os.urandom(32)).cast("Q")
         words[_RESEED] = 1
         self._read = 0
         self._started = time.monotonic_ns()
@@ -126,6 +125,8 @@ class JsInstance:
         """What was dropped."""
         words = self._u32
         flags = words[_FLAGS]
+        if not (flags or words[_DROPPED_LOGS] or words[_DROPPED_EXCEPTIONS] or self._u64[_DROPPED_BYTES]):
+            return NOTHING
         return RingCounters(
             words[_DROPPED_LOGS],
             words[_DROPPED_EXCEPTIONS],
