@@ -16,7 +16,7 @@ from otelbridge.model.code import Limits
 from otelbridge.model.http import Response
 from otelbridge.model.part import End, trace_item
 from otelbridge.model.trace import Dropped, TraceItem
-from otelbridge.sandbox import Meter, Stop
+from otelbridge.sandbox import Meter, RingCounters, Stop
 from otelbridge.tail import TailStage
 
 __all__ = ["Call", "Watch"]
@@ -54,8 +54,8 @@ class Call:
             lease.cold,
             lease.instance.heap_bytes,
             counters.truncated,
-            Dropped(counters.dropped_logs, counters.dropped_exceptions, counters.dropped_bytes),
-            tuple(run.operations.subrequests),
+            _dropped(counters),
+            run.subrequests,
             run.response_bytes,
             self.queue_ns,
         )
@@ -136,7 +136,7 @@ class Call:
             lease.cold,
             instance.memory_bytes,
             counters.truncated,
-            Dropped(counters.dropped_logs, counters.dropped_exceptions, counters.dropped_bytes),
+            _dropped(counters),
             (),
             body_bytes,
             self.queue_ns,
@@ -159,3 +159,12 @@ class Call:
     def _named(self, error: WorkerError) -> WorkerError:
         error.invocation_id, error.trace_id = self.recorder.invocation_id, self.recorder.trace_id
         return error
+
+
+_NONE_DROPPED = Dropped()
+
+
+def _dropped(counters: RingCounters) -> Dropped:
+    if not counters.dropped_bytes and not counters.dropped_logs and not counters.dropped_exceptions:
+        return _NONE_DROPPED
+    return Dropped(counters.dropped_logs, counters.dropped_exceptions, counters.dropped_bytes)

@@ -93,6 +93,16 @@ class Instances:
             self._settled.append(done)
             await done
 
+    def idle(self, owner: Owner) -> Lease | None:
+        """An instance of this worker that has nothing to do, or None; then acquire() one. Nobody is overtaken: see acquire()."""
+        if not owner.idle:
+            return None
+        lease = owner.idle.pop()
+        del self._idle[lease]
+        self._idle_bytes -= lease.idle_bytes
+        self._busy.add(lease)
+        return lease
+
     async def acquire(self, owner: Owner, make: Callable[[], Awaitable[Lease]]) -> tuple[Lease, int]:
         """An instance of this worker, made if need be, and the ns waited in the queue. WorkerError loadShed when none comes free."""
         # Whoever waits can't go on now, see _hand_on(): nobody is overtaken, and a worker at its own bound holds up no other.
@@ -125,7 +135,8 @@ class Instances:
                 self._evict()
         else:
             self._close(lease)
-        self._hand_on()
+        if self._queue or self._settled:
+            self._hand_on()
 
     def retire(self, owner: Owner) -> None:
         """Close the instances of a worker that is replaced or removed: idle ones now, the others when they come back."""

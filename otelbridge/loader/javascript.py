@@ -20,6 +20,7 @@ from otelbridge.loader.recorder import Recorder, error_of, pack_exception
 from otelbridge.loader.stream import BodyStream
 from otelbridge.loader.texts import HUNG, LIMIT_TEXTS, STOPPED
 from otelbridge.model.http import Response
+from otelbridge.model.trace import Subrequest
 from otelbridge.sandbox import JsInstance, Meter, Stop
 
 __all__ = ["JsRun"]
@@ -36,18 +37,35 @@ _PULL = frame(["pull"])
 class JsRun:
     """One invocation. `on_end(run)` is called once, when it ended, with `outcome`, `status` and `reusable` set."""
 
-    __slots__ = (
-        "_aborted", "_answer", "_body", "_closing", "_deadline", "_done", "_earlier", "_error", "_expiry", "_flushed_at", "_forward", "_forwards",
-        "_inbox", "_left", "_loop", "_on_end", "_pending", "_result", "_task", "_until_end", "_wake", "end_ns", "ended", "instance", "last_entries", "meter", "operations", "outcome",
-        "pass_through", "recorder", "response_bytes", "reusable", "status",
-    )  # fmt: skip
+    # What few invocations change stands here once for all.
+    outcome = "ok"
+    status: int | None = None
+    response_bytes = 0
+    reusable = True
+    pass_through = False
+    ended = False
+    end_ns = 0
+    last_entries = b""  # ring bytes that no part has yet
+    _pending: Pending | None = None
+    _made: Operations | None = None
+    _forwards = False
+    _result: bytes | None = None
+    _wake: asyncio.Future[None] | None = None
+    _task: asyncio.Task[None] | None = None
+    _expiry: asyncio.TimerHandle | None = None
+    _error: WorkerError | None = None
+    _left: str | None = None
+    _aborted = False
+    _closing: asyncio.Task[None] | None = None
+    _body: BodyStream | None = None  # of a response that streams
+    _done = False
 
     def __init__(
         self,
         *,
         instance: JsInstance,
         recorder: Recorder,
-        operations: Operations,
+        operations: Callable[[], Operations],
         meter: Meter,
         wall_seconds: float,
         on_end: Callable[[JsRun], None],
@@ -55,41 +73,32 @@ class JsRun:
         until_end: bool = False,
         forward: Callable[[], Awaitable[Response]] | None = None,
     ) -> None:
-        """`until_end`: the answer is (outcome, bytes), and comes with the invocation's end: for triggers. `forward`: where the request
-        goes when the module has no handler for it."""
+        """`operations`: called once, when the guest first asks for one. `until_end`: the answer is (outcome, bytes), and comes
+        with the invocation's end: for triggers. `forward`: where the request goes when the module has no handler for it."""
         self.instance = instance
         self.recorder = recorder
-        self.operations = operations
         self.meter = meter
-        self.outcome = "ok"
-        self.status: int | None = None
-        self.response_bytes = 0
-        self.reusable = True
-        self.pass_through = False
-        self.ended = False
-        self.end_ns = 0
-        self.last_entries = b""  # ring bytes that no part has yet
+        self._make_operations = operations
         self._on_end = on_end
         self._earlier = earlier  # what the load logged
         self._until_end = until_end
         self._forward = forward
-        self._forwards = False
-        self._result: bytes | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Any] = self._loop.create_future()
         self._inbox: list[bytes] = []
-        self._wake: asyncio.Future[None] | None = None
-        self._pending = Pending(operations, self._loop, self._post)
-        self._task: asyncio.Task[None] | None = None
-        self._deadline = self._loop.time() + wall_seconds
-        self._expiry: asyncio.TimerHandle | None = None
-        self._flushed_at = 0.0
-        self._error: WorkerError | None = None
-        self._left: str | None = None
-        self._aborted = False
-        self._closing: asyncio.Task[None] | None = None
-        self._body: BodyStream | None = None  # of a response that streams
-        self._done = False
+        self._flushed_at = self._loop.time()
+        self._deadline = self._flushed_at + wall_seconds
+
+    @property
+    def subrequests(self) -> tuple[Subrequest, ...]:
+        """What it asked of others."""
+        return tuple(self._made.subrequests) if self._made is not None else ()
+
+    @property
+    def _operations(self) -> Operations:
+        if self._made is None:
+            self._made = self._make_operations()
+        return self._made
 
     # ------------------------------------------------------------------------------------------- for the caller
 
@@ -143,7 +152,8 @@ class JsRun:
     async def _step(self, data: bytes) -> None:
         response: Response | None = None
         try:
-            self._between_slices()  # _expire() or abort() may have come while it computed, and then it was quick
+            if self._task is not None:
+                self._between_slices()  # _expire() or abort() may have come while it computed, and then it was quick
             out = await self.instance.run(data, self.meter, self._between_slices)
             if len(out) > FLOOD_BYTES:
                 response = await self._receive_flood(out)
@@ -249,9 +259,9 @@ class JsRun:
     def _receive(self, message: list[Any], blob: bytes) -> Response | None:
         kind = message[0]
         if kind == "op" and len(message) == 5:
-            self._pending.begin(message[1], str(message[2]), message[3], message[4], blob)
+            self._operation().begin(message[1], str(message[2]), message[3], message[4], blob)
         elif kind == "cancel" and len(message) == 2:
-            self._pending.cancel(message[1])
+            self._operation().cancel(message[1])
         elif kind == "response" and len(message) == 6:
             self._done = message[5] is True
             return self._respond(message[1], message[3], message[4], blob)
@@ -278,9 +288,9 @@ class JsRun:
             self.pass_through = message[4] is True
             self._error = error_of(message, self.recorder)
         elif kind == "drop" and len(message) == 2 and type(message[1]) is int:
-            self._pending.drop(message[1])
+            self._operation().drop(message[1])
         elif kind == "forward":
-            self._forwards = self._forward is not None and not self.operations.blocked
+            self._forwards = self._forward is not None and not self._operations.blocked
             if not self._forwards:
                 self.pass_through, self.outcome = True, "exception"
             self._error = WorkerError("Error", "Worker has no default entrypoint.")
@@ -289,6 +299,11 @@ class JsRun:
             if len(message) > 1 and message[1]:
                 self.outcome = "exception"
         return None
+
+    def _operation(self) -> Pending:
+        if self._pending is None:
+            self._pending = Pending(self._operations, self._loop, self._post)
+        return self._pending
 
     def _respond(self, status: Any, headers: Any, body: Any, blob: bytes) -> Response | None:
         if self._answer.done() or self._left is not None:
@@ -357,9 +372,10 @@ class JsRun:
             self.outcome = self._left
         if self._expiry is not None:
             self._expiry.cancel()
-        self._pending.close()
-        if self.operations.has_streams:
-            self._closing = self._loop.create_task(self.operations.aclose())
+        if self._pending is not None:
+            self._pending.close()
+        if self._made is not None and self._made.has_streams:
+            self._closing = self._loop.create_task(self._made.aclose())
         self.last_entries = self._earlier + self.instance.read_ring() + last
         self.end_ns = time.time_ns()
         self._on_end(self)

@@ -13,7 +13,7 @@ import msgspec
 
 from otelbridge.errors import WorkerError, WorkerLoadError
 from otelbridge.loader.call import Call, Watch
-from otelbridge.loader.instances import Instances
+from otelbridge.loader.instances import Instances, Lease
 from otelbridge.loader.javascript import JsRun
 from otelbridge.loader.messages import frame
 from otelbridge.loader.operations import Bindings, Operations
@@ -66,6 +66,11 @@ class Worker:
     def get_entrypoint(self, name: str | None = None, props: Mapping[str, Any] | None = None, limits: Limits | None = None) -> Entrypoint:
         """A handle to call. `name` None: the default export. Of `limits` and the code's own the lower ones hold."""
         return Entrypoint(self, None if name in (None, "default") else name, props, limits)
+
+    def prepared(self) -> Version | None:
+        """The worker's version when it is there already; else await version()."""
+        future = self._version
+        return future.result() if future is not None and future.done() else None
 
     async def version(self) -> Version:
         """The worker's version, prepared when first needed. A failure is not remembered."""
@@ -144,11 +149,12 @@ class Entrypoint:
         self, request: Request, *, traceparent: str | None = None, client_ip: str | None = None, watch: Watch | None = None
     ) -> Response:
         """Have the worker answer a request. Raises WorkerError with what it threw or what ended it."""
-        if traceparent is None:
-            traceparent = header(request.headers, "traceparent")
         url = request.url.partition("#")[0]  # as every HTTP client does
-        pairs = [(k.lower(), v) for k, v in request.headers]
-        event = FetchEvent(request.method, redact_url(url), redact_headers(pairs), client_ip)
+        pairs = request.headers if request.lower_case else [(k.lower(), v) for k, v in request.headers]
+        shown = redact_headers(pairs)
+        if traceparent is None and "traceparent" in shown:
+            traceparent = header(pairs, "traceparent")
+        event = FetchEvent(request.method, redact_url(url), shown, client_ip)
         body = request.body
         kind, blob = (0, b"") if body is None else (1, body) if isinstance(body, bytes) else (2, b"")
         detail = [request.method, url, pairs, kind, request.cf]
@@ -224,29 +230,27 @@ class Entrypoint:
             raise WorkerError("Error", TOO_DEEP)
         token = _depth.set(depth + 1)
         try:
-            return await self._invoke_at(kind, event, raw, detail, blob, stream, traceparent, watch, request)
+            # Whatever of the request can't be used shows here, while there is no instance that could be lost over it.
+            message = frame(["invoke", kind, self._name, self._props, detail], blob)
+            version = self.worker.prepared() or await self.worker.version()
+            call = self.worker.begin(version, event, raw, self._name, traceparent, watch)
+            lease = self.worker.host.instances.idle(version) or await self._lease(call, version)
+            limits = version.limits if self._limits is None else lower(version.limits, self._limits)
+            if version.is_core:
+                return await call.core(lease, limits, detail, blob, stream, kind)
+            run = self._run(call, lease, version, limits, kind, stream, request)
+            try:
+                return await run.start(message)
+            except WorkerError:
+                if run.pass_through and request is not None:
+                    return await self._pass_through(version, request)
+                raise
         finally:
             _depth.reset(token)
 
-    async def _invoke_at(
-        self,
-        kind: str,
-        event: Event,
-        raw: Callable[[], Event] | None,
-        detail: list[Any],
-        blob: bytes,
-        stream: AsyncIterator[bytes] | None,
-        traceparent: str | None,
-        watch: Watch | None,
-        request: Request | None,
-    ) -> Any:
+    async def _lease(self, call: Call, version: Version) -> Lease:
+        """An instance for this call, made or waited for. Without one, the call leaves its record all the same."""
         host = self.worker.host
-        # Whatever of the request can't be used shows here, while there is no instance that could be lost over it.
-        message = frame(["invoke", kind, self._name, self._props, detail], blob)
-        chunks = None if stream is None else aiter(stream)
-        version = await self.worker.version()
-        call = self.worker.begin(version, event, raw, self._name, traceparent, watch)
-        recorder = call.recorder
         try:
             lease, call.queue_ns = await host.instances.acquire(version, lambda: version.make(host.runtimes))
         except LoadFailed as e:
@@ -254,13 +258,42 @@ class Entrypoint:
             raise call.load_failed(e) from None
         except WorkerError as e:
             raise call.refused(e) from None
-        except Exception as e:  # a fault of ours: the call leaves its record all the same
+        except Exception as e:  # a fault of ours
             raise call.refused(WorkerError("Error", f"internal error: {type(e).__name__}: {e}", outcome="internalError")) from e
-        limits = version.limits if self._limits is None else lower(version.limits, self._limits)
-        if version.is_core:
-            return await call.core(lease, limits, detail, blob, chunks, kind)
+        return lease
+
+    def _run(
+        self,
+        call: Call,
+        lease: Lease,
+        version: Version,
+        limits: Limits,
+        kind: str,
+        stream: AsyncIterator[bytes] | None,
+        request: Request | None,
+    ) -> JsRun:
         call.lease = lease
         meter = Meter(cpu_limit_ns=(limits.cpu_ms or 1) * 1_000_000)
+        run = JsRun(
+            instance=lease.instance,
+            recorder=call.recorder,
+            operations=functools.partial(self._operations, version, call.recorder, limits, meter, stream),
+            meter=meter,
+            wall_seconds=(limits.wall_ms or 1) / 1000,
+            on_end=call.ended,
+            earlier=lease.load_entries,
+            until_end=kind in ("scheduled", "queue"),
+            forward=None if request is None else functools.partial(self._pass_through, version, request),
+        )
+        lease.load_entries = b""
+        lease.abort = run.abort
+        lease.instance.begin(limits.log_bytes)
+        return run
+
+    def _operations(
+        self, version: Version, recorder: Recorder, limits: Limits, meter: Meter, stream: AsyncIterator[bytes] | None
+    ) -> Operations:
+        host = self.worker.host
         if version.bindings is None:
             version.bindings = Bindings(
                 outbound=host.outbound,
@@ -277,28 +310,9 @@ class Entrypoint:
             propagate=host.propagate,
             meter=meter,
         )
-        if chunks is not None:
-            operations.open_stream(chunks, stream=0)
-        earlier, lease.load_entries = lease.load_entries, b""
-        run = JsRun(
-            instance=lease.instance,
-            recorder=recorder,
-            operations=operations,
-            meter=meter,
-            wall_seconds=(limits.wall_ms or 1) / 1000,
-            on_end=call.ended,
-            earlier=earlier,
-            until_end=kind in ("scheduled", "queue"),
-            forward=None if request is None else functools.partial(self._pass_through, version, request),
-        )
-        lease.abort = run.abort
-        lease.instance.begin(limits.log_bytes)
-        try:
-            return await run.start(message)
-        except WorkerError:
-            if run.pass_through and request is not None:
-                return await self._pass_through(version, request)
-            raise
+        if stream is not None:
+            operations.open_stream(stream, stream=0)
+        return operations
 
     async def _pass_through(self, version: Version, request: Request) -> Response:
         target = version.code.global_outbound

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -55,6 +56,14 @@ class RunResult(msgspec.Struct, frozen=True):
         return self.logs.item
 
 
+class _Met(msgspec.Struct, frozen=True):
+    """A registration that this process has seen; `key`: what the loader knows its worker by."""
+
+    entry: Registered
+    key: str
+    make_code: Callable[[], Awaitable[WorkerCode]]
+
+
 class DataPlane:
     """See the module's text. Use as `async with DataPlane(...)`; `tail_stage` is over the spool's writer and outlives it."""
 
@@ -63,7 +72,7 @@ class DataPlane:
         self.tail = BridgeTail()
         self._tails = (self.tail,) if settings.observability.enabled else ()
         self.tail_stage = tail_stage
-        self._met: dict[str, int] = {}  # the registrations that this process has seen, by worker id: their times
+        self._met: dict[str, _Met] = {}  # by worker id
         self._stack = contextlib.AsyncExitStack()
 
     # ------------------------------------------------------------------------------------------------- life
@@ -130,34 +139,35 @@ class DataPlane:
     def worker(self, worker_id: str) -> Worker:
         """A registered worker. WorkerNotFoundError when there is none."""
         entry = self.registry.get(worker_id)
-        if self._met.get(worker_id) != (entry and entry.updated_ns):
-            self._meet(worker_id, entry)
-        if entry is None:
+        met = self._met.get(worker_id)
+        if met is None or met.entry is not entry:
+            met = self._meet(worker_id, entry)
+        if met is None:
             raise WorkerNotFoundError(worker_id)
-        return self._registered(entry)
+        return self.loader.get(worker_id, met.make_code, key=met.key)
 
-    def _meet(self, worker_id: str, entry: Registered | None) -> None:
+    def _meet(self, worker_id: str, entry: Registered | None) -> _Met | None:
         """Another process, or this one, has replaced or removed a worker: close the instances of the version before."""
-        before = self._met.pop(worker_id, None)
-        if before is not None:
-            self.loader.forget(f"{worker_id}\0{before}")
-        if entry is not None:
-            self._met[worker_id] = entry.updated_ns
-            if len(self._met) > MAX_WORKERS:  # the loader has forgotten the oldest too
-                self._met.pop(next(iter(self._met)))
-
-    def _registered(self, entry: Registered) -> Worker:
-        async def make_code() -> WorkerCode:
-            if self.registry.code_bytes(entry.worker_id) > LARGE_CODE_BYTES:
-                code = await asyncio.to_thread(self.registry.code, entry.worker_id)
-            else:
-                code = self.registry.code(entry.worker_id)
-            if code is None:
-                raise WorkerNotFoundError(entry.worker_id)
-            return msgspec.structs.replace(code, tails=self._tails)
-
         # The time of registration is part of the key: what replaces a worker is loaded anew, also in other processes.
-        return self.loader.get(entry.worker_id, make_code, key=f"{entry.worker_id}\0{entry.updated_ns}")
+        key = f"{worker_id}\0{entry.updated_ns}" if entry is not None else None
+        before = self._met.pop(worker_id, None)
+        if before is not None and before.key != key:
+            self.loader.forget(before.key)
+        if entry is None or key is None:
+            return None
+        met = self._met[worker_id] = _Met(entry, key, functools.partial(self._code, worker_id))
+        if len(self._met) > MAX_WORKERS:  # the loader has forgotten the oldest too
+            self._met.pop(next(iter(self._met)))
+        return met
+
+    async def _code(self, worker_id: str) -> WorkerCode:
+        if self.registry.code_bytes(worker_id) > LARGE_CODE_BYTES:
+            code = await asyncio.to_thread(self.registry.code, worker_id)
+        else:
+            code = self.registry.code(worker_id)
+        if code is None:
+            raise WorkerNotFoundError(worker_id)
+        return msgspec.structs.replace(code, tails=self._tails)
 
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
