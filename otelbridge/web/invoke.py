@@ -60,15 +60,14 @@ async def invoke(data: DataPlane, request: web.BaseRequest, target: str) -> Repl
 
 def _split(target: str) -> tuple[str, str]:
     """The worker's id, decoded, and what follows it, untouched: encoded characters, double slashes, query."""
-    end = len(target)
-    for stop in ("/", "?"):
-        at = target.find(stop, len(PREFIX))
-        if 0 <= at < end:
-            end = at
-    if end == len(PREFIX):
+    segment, slash, path = target[len(PREFIX) :].partition("/")
+    path = slash + path
+    if "?" in segment:
+        segment, mark, query = segment.partition("?")
+        path = mark + query + path
+    if not segment:
         raise not_found("The path names no worker: it should be /w/{workerId}/.")
-    path = target[end:]
-    return _worker_id(target[len(PREFIX) : end]), path if path.startswith("/") else "/" + path
+    return _worker_id(segment), path if path.startswith("/") else "/" + path
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -22,6 +22,9 @@ __all__ = ["Header", "Reply", "event_stream", "json_reply", "sent", "stream", "t
 Header = tuple[str, str]
 
 _REASONS: Final = {s.value: s.phrase for s in HTTPStatus}
+_END: Final = "\r\n"  # Python 3.11 has no backslashes inside the braces of an f-string
+_CHUNKED: Final = "transfer-encoding: chunked\r\n"
+_CLOSE: Final = "connection: close\r\n"
 
 
 class Reply:
@@ -41,12 +44,13 @@ class Reply:
 
     def render(self, request: web.BaseRequest, *, close: bool = False) -> None:
         """Make the bytes to send. `close`: the connection ends with them. ValueError for headers that can't be sent."""
-        self.keep_alive = _keeps(request) and not close
-        bodiless = self.status in (204, 304) or self.status < 200
+        keep_alive = self.keep_alive = not close and _keeps(request)
+        status, head_only = self.status, request.method == "HEAD"
+        bodiless = status in (204, 304) or status < 200
         # To HEAD a length may be given although there is no body; the worker's own is kept when it has one.
-        length = None if bodiless or (request.method == "HEAD" and not self.body and _has_length(self.headers)) else len(self.body)
-        data = _head(self.status, self.headers, length, keep_alive=self.keep_alive)
-        self._data = data if bodiless or request.method == "HEAD" else data + self.body
+        length = None if bodiless or (head_only and not self.body and _has_length(self.headers)) else len(self.body)
+        data = _head(status, self.headers, length, keep_alive=keep_alive)
+        self._data = data if bodiless or head_only else data + self.body
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send all of it."""
@@ -133,26 +137,20 @@ def _has_length(headers: Sequence[Header]) -> bool:
 
 def _head(status: int, headers: Sequence[Header], length: int | None, *, keep_alive: bool, chunked: bool = False) -> bytes:
     """Status line and headers. ValueError for a header that would change the message's framing."""
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
-    dated = False
-    for name, value in headers:
-        if name == "content-length" and (length is not None or chunked):
-            continue
-        dated = dated or name == "date"
-        lines.append(f"{name}: {value}")
-    if not dated:
-        lines.append(f"date: {_date(int(time.time()))}")
-    if length is not None:
-        lines.append(f"content-length: {length}")
-    if chunked:
-        lines.append("transfer-encoding: chunked")
-    if not keep_alive:
-        lines.append("connection: close")
-    lines.append("\r\n")
-    text = "\r\n".join(lines)
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    given = "".join(lines)
     # More line breaks than lines: a header holds one, and what follows it would be taken for a header or a body (RFC 9110, 5.5).
-    if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
+    if not given.count("\r") == given.count("\n") == len(lines) or "\0" in given:
         raise ValueError("A response header holds a line break or NUL.")
+    if "content-length: " in given and (length is not None or chunked):
+        given = "".join([line for line in lines if not line.startswith("content-length: ")])
+    dated = "date: " in given and any(line.startswith("date: ") for line in lines)
+    text = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n{given}"
+        f"{'' if dated else _date(int(time.time()))}"
+        f"{'' if length is None else f'content-length: {length}{_END}'}"
+        f"{_CHUNKED if chunked else ''}{'' if keep_alive else _CLOSE}\r\n"
+    )
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -161,14 +159,16 @@ def _head(status: int, headers: Sequence[Header], length: int | None, *, keep_al
 
 @functools.lru_cache(maxsize=2)
 def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+    return f"date: {formatdate(second, usegmt=True)}\r\n"
 
 
 async def _write(request: web.BaseRequest, data: bytes) -> None:
-    transport = request.transport
+    protocol = request.protocol
+    transport = protocol.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("The client is gone.")
     writer = request.writer
     writer.output_size += len(data)  # aiohttp's error path asks it whether anything was sent
     transport.write(data)
-    await writer.drain()
+    if protocol.writing_paused:
+        await writer.drain()

@@ -56,8 +56,7 @@ class Service:
         self._token = settings.auth.token.encode() if settings.auth.token is not None else None
         self._local_only = settings.loopback and self._token is None
         self._running = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle = asyncio.Event()  # of a service that stops
         self._draining = False
         self._listeners: list[asyncio.Server | Acceptor] = []
         # A client that leaves must end its invocation: the handler is cancelled.
@@ -116,7 +115,9 @@ class Service:
         self._server.pre_shutdown()
         try:
             async with asyncio.timeout(limit):
-                await self._idle.wait()
+                while self._running:
+                    self._idle.clear()
+                    await self._idle.wait()
         except TimeoutError:
             _log.warning("%d requests were still running after %g s and are cut off", self._running, limit)
         await self._server.shutdown(0.1)
@@ -124,7 +125,6 @@ class Service:
     async def handle(self, request: web.BaseRequest) -> Reply:
         """Answer a request. Every error becomes a problem here, and nowhere else."""
         self._running += 1
-        self._idle.clear()
         try:
             target = request.raw_path
             if target.startswith(PREFIX) and self._data is not None:
@@ -142,7 +142,7 @@ class Service:
             reply.render(request, close=self._draining)
         finally:
             self._running -= 1
-            if not self._running:
+            if self._draining:
                 self._idle.set()
         return reply
 
