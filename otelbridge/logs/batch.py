@@ -26,7 +26,7 @@ _TURN_SECONDS = 0.001
 _PAUSE_SECONDS = 0.00005
 
 
-class Cursor(msgspec.Struct, frozen=True):
+class Cursor(msgspec.Struct, frozen=True, gc=False):
     """How far a spool has been read. A later boot of its writer is further, wherever it stands."""
 
     boot: int
@@ -34,7 +34,7 @@ class Cursor(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """One spool item. `rows`: of its records, see rows.py."""
 
     item: SpoolItem

@@ -26,6 +26,9 @@ _log = logging.getLogger("otelbridge.logs")
 
 _BATCH_FRAMES = 512
 _BATCH_BYTES = 192 << 10  # some 512 records of usual size
+# Behind a batch that was not full, for the next one to be fuller: with 8 invocations to a batch, each costs 110 us to write, with 64
+# of them 40, with 256 of them 21.
+_LINGER_SECONDS = 0.2
 _MAX_BACKOFF = 10.0
 _REMEMBERED = 4_096  # batches of a spool
 
@@ -58,6 +61,7 @@ class Indexer:
         self._wakes: dict[str, Wake] = {}
         self._tasks: dict[str, LastingTask] = {}
         self._caught_up: dict[str, asyncio.Event] = {}
+        self._hurry = asyncio.Event()  # somebody waits in drain()
         # Where batches end, and when each was stored (ns). The first is where the memory begins, and its own time counts for nothing.
         self._stored: dict[str, deque[tuple[Cursor, int]]] = {}
         self.stored_records = 0
@@ -101,12 +105,15 @@ class Indexer:
         for event in self._caught_up.values():
             event.clear()
         self.wake()
+        self._hurry.set()
         try:
             async with asyncio.timeout(seconds):
                 for event in list(self._caught_up.values()):
                     await event.wait()
         except TimeoutError:
             return False
+        finally:
+            self._hurry.clear()
         return True
 
     def stored_ns(self, place: Place) -> int | None:
@@ -147,7 +154,7 @@ class Indexer:
         try:
             while True:
                 fresh = not self._caught_up[name].is_set()
-                batch = await self._next(name, reader, after)
+                batch, full = await self._next(name, reader, after)
                 if writing is not None:
                     await writing
                     writing = None
@@ -159,16 +166,27 @@ class Indexer:
                 if time.monotonic() - committed > (0.1 if self._store.pressed else 1.0) or name in self._skipping:
                     committed = time.monotonic()
                     await asyncio.to_thread(self._commit, name, reader)
-                if batch is not None:
-                    continue
-                await self._wakes[name].wait(self._poll_seconds)
+                if batch is None:
+                    await self._wakes[name].wait(self._poll_seconds)
+                elif not full:
+                    await self._linger()
         finally:
             if writing is not None:
                 await asyncio.wait([writing])
 
-    async def _next(self, name: str, reader: SpoolReader, after: Cursor | None) -> Batch | None:
+    async def _next(self, name: str, reader: SpoolReader, after: Cursor | None) -> tuple[Batch | None, bool]:
+        """The next batch, and whether there was enough for one of half of its usual size."""
         frames = await asyncio.to_thread(reader.read, _BATCH_BYTES, _BATCH_FRAMES)
-        return await self._store.prepare(name, frames, after) if frames else None
+        if not frames:
+            return None, False
+        full = 2 * len(frames) >= _BATCH_FRAMES or 2 * sum(len(frame.payload) for frame in frames) >= _BATCH_BYTES
+        return await self._store.prepare(name, frames, after), full
+
+    async def _linger(self) -> None:
+        """Let more come, unless somebody waits for what there is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self._hurry.wait()
 
     async def _add(self, name: str, batch: Batch) -> None:
         """Until it works, or the batch has to be left out."""

@@ -28,6 +28,7 @@ _log = logging.getLogger("otelbridge.logs")
 _READ_BYTES = 256 << 10
 # Between two looks: each is a thread's turn, and one for every request costs the event loop a tenth of it.
 _LINGER_SECONDS = 0.01
+_UNWATCHED_SECONDS = 0.05  # while nobody has subscribed
 
 
 class _Found(msgspec.Struct):
@@ -127,7 +128,7 @@ class LiveTail:
             if failed is not None:
                 raise failed
             if got:
-                await asyncio.sleep(_LINGER_SECONDS)
+                await asyncio.sleep(_LINGER_SECONDS if self._subscribers else _UNWATCHED_SECONDS)
             else:
                 await self._wake.wait(self._poll_seconds)
 

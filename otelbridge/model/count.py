@@ -15,7 +15,7 @@ _HEADER = struct.Struct("<IBBHQII")
 _unpack = _HEADER.unpack_from
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """Records by signal."""
 
     logs: int = 0

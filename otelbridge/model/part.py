@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-class WorkerRef(msgspec.Struct, frozen=True, array_like=True):
+class WorkerRef(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Whose telemetry it is. Set by the host; a guest has no way to write it."""
 
     worker_id: str
@@ -52,7 +52,7 @@ class WorkerRef(msgspec.Struct, frozen=True, array_like=True):
     tags: dict[str, str] = {}
 
 
-class ColdStart(msgspec.Struct, frozen=True, array_like=True):
+class ColdStart(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How long the load took that this invocation waited for; times in ns."""
 
     start_ns: int
@@ -60,7 +60,7 @@ class ColdStart(msgspec.Struct, frozen=True, array_like=True):
     compile_ns: int = 0  # of which: reading and compiling the source
 
 
-class End(msgspec.Struct, frozen=True, array_like=True):
+class End(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How an invocation ended."""
 
     time_ns: int
@@ -77,7 +77,7 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     queue_ns: int = 0  # waited for a free instance
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True, tag="part"):
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="part"):
     """See the module's text. `floor_ns` is not before any time of an earlier part; `first_sequence` counts entries."""
 
     worker: WorkerRef
@@ -97,7 +97,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True, tag="part"):
     end: End | None = None
 
 
-class Notice(msgspec.Struct, frozen=True, array_like=True, tag="notice"):
+class Notice(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="notice"):
     """A record of the bridge itself, for example of a drop. `worker_id`: whom it concerns, if anybody."""
 
     time_ns: int
@@ -127,7 +127,7 @@ def decode(payload: bytes | memoryview) -> SpoolItem:
 # --------------------------------------------------------------------------------------------- reading guest bytes
 
 
-class SpanOpen(msgspec.Struct, frozen=True):
+class SpanOpen(msgspec.Struct, frozen=True, gc=False):
     """A user span begins; `parent` is the number of the span around it, 0 for none."""
 
     time_ns: int
@@ -137,7 +137,7 @@ class SpanOpen(msgspec.Struct, frozen=True):
     parent: int
 
 
-class SpanClose(msgspec.Struct, frozen=True):
+class SpanClose(msgspec.Struct, frozen=True, gc=False):
     """A user span ends."""
 
     time_ns: int

@@ -39,7 +39,7 @@ OUTCOMES = (
 )
 
 
-class FetchEvent(msgspec.Struct, frozen=True, array_like=True, tag="fetch"):
+class FetchEvent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="fetch"):
     """An HTTP request. In telemetry `url` and `headers` are redacted; `client_ip` is the peer's address, if known."""
 
     method: str
@@ -48,20 +48,20 @@ class FetchEvent(msgspec.Struct, frozen=True, array_like=True, tag="fetch"):
     client_ip: str | None = None
 
 
-class RpcEvent(msgspec.Struct, frozen=True, array_like=True, tag="rpc"):
+class RpcEvent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="rpc"):
     """A method called on an entrypoint."""
 
     method: str
 
 
-class ScheduledEvent(msgspec.Struct, frozen=True, array_like=True, tag="scheduled"):
+class ScheduledEvent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="scheduled"):
     """A cron trigger; the time in milliseconds since 1970."""
 
     cron: str
     scheduled_time: int
 
 
-class QueueEvent(msgspec.Struct, frozen=True, array_like=True, tag="queue"):
+class QueueEvent(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="queue"):
     """A batch of messages of a queue."""
 
     queue: str
@@ -71,7 +71,7 @@ class QueueEvent(msgspec.Struct, frozen=True, array_like=True, tag="queue"):
 Event = FetchEvent | RpcEvent | ScheduledEvent | QueueEvent
 
 
-class TraceLog(msgspec.Struct, frozen=True):
+class TraceLog(msgspec.Struct, frozen=True, gc=False):
     """A console call. `message` holds the arguments; `error_info` has an entry per argument, None for non-errors."""
 
     time_ns: int
@@ -82,7 +82,7 @@ class TraceLog(msgspec.Struct, frozen=True):
     span: int = 0
 
 
-class TraceException(msgspec.Struct, frozen=True):
+class TraceException(msgspec.Struct, frozen=True, gc=False):
     """What was thrown. The stack has no leading "Name: message" line."""
 
     time_ns: int
@@ -93,7 +93,7 @@ class TraceException(msgspec.Struct, frozen=True):
     span: int = 0
 
 
-class DiagnosticsEvent(msgspec.Struct, frozen=True):
+class DiagnosticsEvent(msgspec.Struct, frozen=True, gc=False):
     """A message published on a node:diagnostics_channel."""
 
     time_ns: int
@@ -103,7 +103,7 @@ class DiagnosticsEvent(msgspec.Struct, frozen=True):
     span: int = 0
 
 
-class Subrequest(msgspec.Struct, frozen=True, array_like=True):
+class Subrequest(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One subrequest: fetch() or a call of a binding. Times in ns; `span` is the guest's span it was made in."""
 
     span_id: str
@@ -128,7 +128,7 @@ class UserSpan(msgspec.Struct, frozen=True):
     attributes: dict[str, Any]
 
 
-class Dropped(msgspec.Struct, frozen=True, array_like=True):
+class Dropped(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What limits made the sandbox leave out of an invocation."""
 
     logs: int = 0

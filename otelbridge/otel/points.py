@@ -13,7 +13,7 @@ MAX_BUCKETS = 160
 _MAX_SCALE = 20
 
 
-class Exemplar(msgspec.Struct, frozen=True, array_like=True):
+class Exemplar(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A measured value and the span it belongs to."""
 
     value: float

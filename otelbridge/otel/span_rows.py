@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _PLAIN: Final = Shape()
 
 
-class SpanRow(msgspec.Struct):
+class SpanRow(msgspec.Struct, gc=False):
     """One span. Ids are bytes; an empty parent is none."""
 
     name: str

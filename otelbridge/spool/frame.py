@@ -49,7 +49,7 @@ class Position(NamedTuple):
     offset: int
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """What one append() wrote. `position` is the place behind it: commit that when the frame is done with.
 
     `time_ns`: when it was appended; `boot`: when its writer was opened, so a change says that a process has gone.
