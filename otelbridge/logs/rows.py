@@ -1,6 +1,6 @@
 """What a spool item says as rows of the table `records`. Pure.
 
-A line of one text or one object, which most lines are, becomes a row straight from the ring; all others go by lines().
+A console call becomes a row straight from the ring, but for one with an Error among its arguments; all others go by lines().
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from otelbridge.model.part import Notice, Part, SpanClose, SpanOpen, read_entry, timed_entries
-from otelbridge.model.record import KINDS, Line, clean_json, clean_text, invocation_level, invocation_text, lines, log_line
+from otelbridge.model.record import KINDS, Line, clean_json, clean_text, invocation_level, invocation_text, lines
 from otelbridge.model.ring import DIAGNOSTIC, EXCEPTION, LEVELS, LOG
-from otelbridge.model.trace import DiagnosticsEvent, TraceLog
+from otelbridge.model.trace import DiagnosticsEvent
 
 __all__ = ["COLUMNS", "INVOCATION", "NUMBER", "SKEW", "WORKER", "Names", "Row", "notice_rows", "part_rows"]
 
@@ -64,7 +64,8 @@ def part_rows(part: Part, names: Names, *, logs: bool) -> tuple[list[Row], list[
                     rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, "j", None, None, None])
                     continue
             if type(message) is list:
-                rows.append(_row(log_line(TraceLog(time_ns, sequence, LEVELS[entry.level], message, None, entry.span)), names))
+                text, layout = _joined(message)
+                rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, layout, None, None, None])
                 continue
         if kind == DIAGNOSTIC:
             diagnostics.append(read_entry(entry, time_ns, sequence))
@@ -78,6 +79,23 @@ def part_rows(part: Part, names: Names, *, logs: bool) -> tuple[list[Row], list[
         level = _LEVEL[invocation_level(end.outcome, end.status)]
         rows.append([end.time_ns, 0, _INVOCATION_KIND, level, None, 0, text, None, None, None, None])
     return rows, spans, diagnostics
+
+
+def _joined(message: list[Any]) -> tuple[str, str]:
+    """Text and layout of a console call of several arguments, or of none, or of one that is neither text nor object."""
+    if len(message) == 1:
+        return clean_json(message[0])[1], "j"
+    texts: list[str] = []
+    sizes: list[str] = []
+    for value in message:
+        if type(value) is str:
+            text = clean_text(value)
+            sizes.append(str(len(text)))
+        else:
+            text = clean_json(value)[1]
+            sizes.append(f"-{len(text)}")
+        texts.append(text)
+    return " ".join(texts), ",".join(sizes)
 
 
 def _row(line: Line, names: Names) -> Row:

@@ -289,7 +289,7 @@ def clean_json(value: Any) -> tuple[Any, str]:
     except RecursionError:
         raw = b""
     # More brackets than the greatest depth, an escaped NUL, or too deep to be written: only then it is walked.
-    if not raw or b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH:
+    if not raw or b"\\u0000" in raw or (len(raw) > _MAX_DEPTH and raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH):
         value = _clean(value, 0)
         raw = _encode(value)
     return value, raw.decode()

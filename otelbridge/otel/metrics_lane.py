@@ -39,7 +39,8 @@ __all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
 _log = logging.getLogger("otelbridge.otel")
 
 CONSUMER = "export.metrics"
-_READ_BYTES = 1 << 20
+_READ_BYTES = 256 << 10
+_READ_FRAMES = 1024
 _ROUND_SECONDS = 1.0
 _LEAST_PATIENCE_SECONDS = 5.0
 
@@ -176,14 +177,15 @@ class MetricsLane:
         async with self._reading:
             failed: OSError | None = None
             for name, reader in list(self._readers.items()):
-                while True:
+                more = True
+                while more:
                     try:
-                        frames = await asyncio.to_thread(reader.read, _READ_BYTES)
+                        frames = await asyncio.to_thread(reader.read, _READ_BYTES, _READ_FRAMES)
                     except OSError as e:  # the other spools come first
                         failed, frames = e, []
-                    if not frames:
-                        break
-                    self._dirty = True
+                    # What comes while these are taken in waits for the next round: one would never be done under load else.
+                    more = len(frames) >= _READ_FRAMES or sum(len(frame.payload) for frame in frames) >= _READ_BYTES
+                    self._dirty = self._dirty or bool(frames)
                     for number, frame in enumerate(frames):
                         if number % 128 == 127:
                             await asyncio.sleep(0)

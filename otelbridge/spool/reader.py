@@ -145,20 +145,22 @@ class SpoolReader:
         if frame_length(buffer) > len(buffer):
             buffer = os.pread(fd, frame_length(buffer), offset)
         frames: list[Frame] = []
+        boot = self._boot
+        start = Position(segment, offset)
         at = 0
         while len(frames) < max_frames:
             found = scan(buffer, at, offset + at)
             if found is None:
                 break
-            time_ns, end, payload = found
+            time_ns, at, payload = found
             if payload is None:
-                if not self._skip_one(offset + at, offset + end):
+                if not self._skip_one(start.offset, offset + at):
                     break
+                start = self._position
             else:
-                position = Position(segment, offset + end)
-                frames.append(Frame(Position(segment, offset + at), position, time_ns, self._boot, payload))
-                self._position = position
-            at = end
+                end = Position(segment, offset + at)
+                frames.append(Frame(start, end, time_ns, boot, payload))
+                start = self._position = end
         return frames
 
     def _skip_one(self, start: int, end: int) -> bool:
