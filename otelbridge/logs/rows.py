@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from otelbridge.logs.statements import NULL
 from otelbridge.model.part import Notice, Part, SpanClose, SpanOpen, read_entry, timed_entries
 from otelbridge.model.record import KINDS, Line, clean_json, clean_text, invocation_level, invocation_text, lines
 from otelbridge.model.ring import DIAGNOSTIC, EXCEPTION, LEVELS, LOG
@@ -16,7 +17,7 @@ from otelbridge.model.trace import DiagnosticsEvent
 
 __all__ = ["COLUMNS", "INVOCATION", "NUMBER", "SKEW", "WORKER", "Names", "Row", "notice_rows", "part_rows"]
 
-# A row has all columns, so that it goes to SQLite as it is. Worker, invocation and skew are for the writer to fill in.
+# A row has all columns, with NULL for None, so that it goes to SQLite as it is. Worker, invocation and skew are for the writer to fill in.
 COLUMNS = "number, skew, kind, level, sequence, span, text, layout, extra, worker, invocation"
 NUMBER, SKEW, WORKER, INVOCATION = 0, 1, 9, 10
 Row = list[Any]
@@ -56,16 +57,16 @@ def part_rows(part: Part, names: Names, *, logs: bool) -> tuple[list[Row], list[
                 value = message[0]
                 if type(value) is str:
                     text = value if "\0" not in value else clean_text(value)
-                    rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, None, None, None, None])
+                    rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, NULL, NULL, NULL, NULL])
                     continue
                 if type(value) is dict:
                     value, text = clean_json(value)
                     _collect(value, time_ns, names, "", 1)
-                    rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, "j", None, None, None])
+                    rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, "j", NULL, NULL, NULL])
                     continue
             if type(message) is list:
                 text, layout = _joined(message)
-                rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, layout, None, None, None])
+                rows.append([time_ns, 0, 0, entry.level, sequence, entry.span, text, layout, NULL, NULL, NULL])
                 continue
         if kind == DIAGNOSTIC:
             diagnostics.append(read_entry(entry, time_ns, sequence))
@@ -77,7 +78,7 @@ def part_rows(part: Part, names: Names, *, logs: bool) -> tuple[list[Row], list[
     if end is not None and logs:
         text = clean_text(invocation_text(part.event, end.status, end.outcome))
         level = _LEVEL[invocation_level(end.outcome, end.status)]
-        rows.append([end.time_ns, 0, _INVOCATION_KIND, level, None, 0, text, None, None, None, None])
+        rows.append([end.time_ns, 0, _INVOCATION_KIND, level, NULL, 0, text, NULL, NULL, NULL, NULL])
     return rows, spans, diagnostics
 
 
@@ -99,7 +100,8 @@ def _joined(message: list[Any]) -> tuple[str, str]:
 
 
 def _row(line: Line, names: Names) -> Row:
-    layout = extra = None
+    layout: str | float = NULL
+    extra: str | float = NULL
     if line.fields is not None:
         _collect(line.fields, line.time_ns, names, "", 1)
     if line.kind == "log":
@@ -112,7 +114,8 @@ def _row(line: Line, names: Names) -> Row:
     elif line.fields is not None:
         extra = _encode(line.fields).decode()
     level = _LEVEL.get(line.level, 2)
-    return [line.time_ns, 0, _KIND[line.kind], level, line.sequence, line.span, line.text, layout, extra, None, None]
+    sequence = NULL if line.sequence is None else line.sequence
+    return [line.time_ns, 0, _KIND[line.kind], level, sequence, line.span, line.text, layout, extra, NULL, NULL]
 
 
 def _layout(pieces: list[tuple[str, bool]]) -> str:

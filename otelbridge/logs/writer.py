@@ -16,7 +16,7 @@ from otelbridge.logs.numbers import unique_numbers
 from otelbridge.logs.rows import COLUMNS, INVOCATION, NUMBER, SKEW, WORKER, Row
 from otelbridge.logs.schema import END
 from otelbridge.logs.segment import Segment
-from otelbridge.logs.statements import insert
+from otelbridge.logs.statements import NULL, bindable, insert
 from otelbridge.logs.tokens import fold
 from otelbridge.model.part import Notice, Part, SpanOpen
 from otelbridge.model.record import KINDS, clean_json, clean_text
@@ -51,7 +51,7 @@ class _Rows(msgspec.Struct):
 
     workers: list[tuple[int, str]] = []
     versions: list[tuple[int, str]] = []
-    invocations: list[tuple[Any, ...]] = []
+    invocations: list[list[Any]] = []
     ends: list[tuple[Any, ...]] = []
     opened: list[tuple[Any, ...]] = []
     closed: list[tuple[Any, ...]] = []
@@ -141,9 +141,10 @@ class Writer:
     def _collect(self, entry: Entry, rows: _Rows) -> None:
         item = entry.item
         if isinstance(item, Notice):
-            worker = None if item.worker_id is None else self._worker(item.worker_id, rows)
-            for row in entry.rows:
-                row[WORKER] = worker
+            if item.worker_id is not None:
+                concerned = self._worker(item.worker_id, rows)
+                for row in entry.rows:
+                    row[WORKER] = concerned
             rows.records += entry.rows
             return
         worker = self._worker(item.worker.worker_id, rows)
@@ -173,7 +174,7 @@ class Writer:
             parent = None if item.parent_span_id is None else pack_id(item.parent_span_id)
             head = (number, key, home, worker, version, pack_id(item.trace_id), pack_id(item.span_id), parent, item.start_ns)
             end = _NO_END if entry.end is None else entry.end[:-1]
-            rows.invocations.append((*head, *entry.start[:-1], *end, entry.start[-1]))
+            rows.invocations.append(bindable((*head, *entry.start[:-1], *end, entry.start[-1])))
             if entry.end is None:
                 self._running[key] = (number, home)
                 if len(self._running) > _MAX_RUNNING:
@@ -238,7 +239,7 @@ class Writer:
             [(time // _MINUTE_NS, row[2], row[3]) for time, row in zip(times, records, strict=True)]
         )
         words = [
-            (number, text if text.isascii() else fold(text), f"w{worker}{_TAGS[kind][level]}" if worker is not None else _TAGS[kind][level])
+            (number, text if text.isascii() else fold(text), f"w{worker}{_TAGS[kind][level]}" if worker is not NULL else _TAGS[kind][level])
             for number, _, kind, level, _, _, text, _, _, worker, _ in records
         ]
         insert(self._db, "records", COLUMNS, records)
