@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from otelbridge.cli.interpreter import set_for_serving
+from otelbridge.cli.interpreter import set_for_serving, started
 from otelbridge.cli.stderr import log_to_stderr
 from otelbridge.errors import BridgeError
 from otelbridge.lasting import LastingTask
@@ -69,6 +69,7 @@ async def _live(role: str, channel_fd: int, listen_fd: int, vitals_fd: int) -> i
     log_to_stderr(settings.log.format, process=start.name)
     try:
         async with make(settings, start, listen_fd, vitals_fd) as running:
+            started()
             channel.send(Ready(running.exports))
             beating = LastingTask("telling the supervisor of being alive", functools.partial(_beat, channel, settings.server.hang_seconds))
             stop = await _told_to_stop(channel, running)

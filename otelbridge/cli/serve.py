@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from otelbridge.cli.interpreter import set_for_serving
+from otelbridge.cli.interpreter import set_for_serving, started
 from otelbridge.cli.output import fail, style
 from otelbridge.cli.stderr import log_to_stderr, tell
 from otelbridge.errors import BridgeError, SettingsError
@@ -134,6 +134,7 @@ async def _life(settings: Settings, read: Callable[[], Settings], socket: socket
         if settings.server.reload is not None:
             await reload_workers(bridge, settings.server.reload, tell, once=True)
         url = await service.listen(sock=socket.dup())
+        started()
         _greet(url, bridge.control.export_lines(), samples=samples)
         directory = settings.server.reload
         watching = None
