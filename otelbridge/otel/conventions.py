@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -61,21 +62,28 @@ def event_attributes(event: Event, attributes: dict[str, Any]) -> str:
 
 
 def url_attributes(url: str, attributes: dict[str, Any]) -> None:
+    attributes.update(_url_attributes(url) if len(url) <= _SHORT else _url_attributes.__wrapped__(url))
+
+
+_SHORT: Final = 256  # characters of a URL that is worth remembering
+
+
+@functools.lru_cache(maxsize=1024)
+def _url_attributes(url: str) -> dict[str, Any]:
+    """For who copies it."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        attributes["url.path"] = "/"
-        attributes["url.scheme"] = "http"
-        return
-    attributes["url.path"] = parts.path or "/"
-    attributes["url.scheme"] = parts.scheme or "http"
+        return {"url.path": "/", "url.scheme": "http"}
+    attributes: dict[str, Any] = {"url.path": parts.path or "/", "url.scheme": parts.scheme or "http"}
     if parts.query:
         attributes["url.query"] = parts.query
     if host:
         attributes["server.address"] = host
     if port is not None:
         attributes["server.port"] = port
+    return attributes
 
 
 def _iso(milliseconds: int) -> str:

@@ -49,7 +49,13 @@ class Waiting:
         """Add a part; the whole invocation when this was its end."""
         gathered = self._open.get(part.invocation_id)
         if gathered is None:
-            gathered = self._open[part.invocation_id] = Gathered(feed)
+            gathered = Gathered(feed)
+            if part.end is not None:  # most invocations have one part
+                gathered.parts.append(part)
+                gathered.tokens.append(token)
+                gathered.errors = errors
+                return gathered
+            self._open[part.invocation_id] = gathered
         gathered.parts.append(part)
         gathered.tokens.append(token)
         gathered.errors = gathered.errors or errors
