@@ -29,7 +29,7 @@ class Items:
 
     def of(self, spool: str, frame: Frame) -> tuple[SpoolItem, Counts]:
         """The item of a frame of a spool, and what it stands for. Errors as of decode()."""
-        key = (spool, frame.boot, *frame.position, frame.time_ns)  # no two frames have the same
+        key = _key(spool, frame)
         known = self._known.get(key)
         if known is not None:
             return known[0], known[1]
@@ -43,3 +43,13 @@ class Items:
             while self.kept_bytes > self._max_bytes:
                 self.kept_bytes -= self._known.pop(self._order.popleft())[2]
         return item, counts
+
+    def item(self, spool: str, frame: Frame) -> SpoolItem:
+        """The item alone, which is not kept: for who comes behind the others. Errors as of decode()."""
+        known = self._known.get(_key(spool, frame))
+        return decode(frame.payload) if known is None else known[0]
+
+
+def _key(spool: str, frame: Frame) -> _Key:
+    """No two frames have the same."""
+    return (spool, frame.boot, *frame.position, frame.time_ns)

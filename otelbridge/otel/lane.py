@@ -46,6 +46,7 @@ _READ_BYTES = 512 << 10
 _READ_FRAMES = 512
 _LINGER_SECONDS = 0.1  # after news: a round costs about as much for one frame as for dozens
 _IDLE_SECONDS = 0.25  # without news: another process may have written
+_STUCK_SECONDS = 0.5  # without room: then frames that wait are counted all the same
 _COMMIT_SECONDS = 1.0
 _WINDOW_BYTES = 32 << 20
 _SLICE_FRAMES = 16  # mapped without a pause: about 1 ms with 10 lines each
@@ -95,6 +96,7 @@ class Lane:
         self.task: LastingTask | None = None
         self._flush = False
         self._idle_rounds = 0
+        self._had_room = 0.0  # when frames could be taken last
         self._released = 0.0
         self._closed = False
 
@@ -149,6 +151,7 @@ class Lane:
     async def _round(self) -> None:
         self._news.clear()
         if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
+            self._had_room = time.monotonic()
             writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
             self._found.extend((feed, deque(frames), time.time_ns()) for feed, frames in found)
@@ -160,7 +163,8 @@ class Lane:
                 if 0 < feed.boot < boot and feed.trouble is None:
                     self._written_by(feed, boot)
         else:
-            moved = full = await self._count_ahead()
+            # A moment later they are counted when they are taken, for nothing.
+            moved = full = time.monotonic() - self._had_room > _STUCK_SECONDS and await self._count_ahead()
         for gathered in self.intake.waiting.overdue():
             self.intake.decide(gathered)
         self._launch()

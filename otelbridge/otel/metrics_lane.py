@@ -202,7 +202,7 @@ class MetricsLane:
 
     def _take(self, spool: str, frame: Frame) -> None:
         try:
-            item, _ = self._items.of(spool, frame)
+            item = self._items.item(spool, frame)
         except msgspec.DecodeError:
             return
         if isinstance(item, Part) and item.end is not None:

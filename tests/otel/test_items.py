@@ -33,6 +33,16 @@ def test_the_same_frame_is_read_once() -> None:
         assert found.text == "b"
 
 
+def test_who_comes_last_keeps_nothing() -> None:
+    """An item that is asked for alone is that of the others when they have read it, else it is read and not kept."""
+    items = Items()
+    alone = items.item("main", frame("a", at=0))
+    assert isinstance(alone, Notice)
+    assert (alone.text, items.kept_bytes) == ("a", 0)
+    kept, _ = items.of("main", frame("a", at=0))
+    assert items.item("main", frame("a", at=0)) is kept
+
+
 def test_what_is_kept_is_bounded() -> None:
     """The oldest items go when there are too many bytes of them, and one that is large is not kept at all."""
     frames = [frame("x" * 100, at=at) for at in range(0, 100_000, 100)]
