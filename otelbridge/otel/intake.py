@@ -175,7 +175,7 @@ class SpansIntake:
             return
         if last.end is None:
             tokens[-1].extra = 1  # the span of an invocation whose process died
-        opened_any = any([token.counts.spans > count_spans(part) for part, token in zip(parts, tokens, strict=True)])
+        opened_any = sum([token.counts.spans for token in tokens]) > sum(map(count_spans, parts))
         rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
         self.truncated += sum([TRUNCATED in row.attributes for row in rows])
         counts = [(token, token.counts.spans + token.extra) for token in tokens]
