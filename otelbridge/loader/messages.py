@@ -36,14 +36,15 @@ def frames(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
 
     Lazily, because a guest can write them faster than they are read: whoever reads them decides when it is enough.
     """
-    at = 0
-    while at < len(data):
-        if at + 8 > len(data):
+    at, size = 0, len(data)
+    while at < size:
+        start = at + 8
+        if start > size:
             raise BadMessage("it breaks off")
         text, blob = _HEAD.unpack_from(data, at)
-        start, middle = at + 8, at + 8 + text
-        at = (middle + blob + 7) & -8
-        if middle + blob > len(data):
+        middle = start + text
+        end = middle + blob
+        if end > size:
             raise BadMessage("it breaks off")
         if text > MAX_JSON_BYTES:
             raise BadMessage(f"it has {text} bytes beside its body; the limit is {MAX_JSON_BYTES}")
@@ -51,9 +52,10 @@ def frames(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
             message = read_json(data[start:middle])
         except ValueError as e:
             raise BadMessage("it is not JSON") from e
-        if not isinstance(message, list) or not message or not isinstance(message[0], str):
+        if type(message) is not list or not message or type(message[0]) is not str:
             raise BadMessage("it has no kind")
-        yield message, data[middle : middle + blob]
+        at = (end + 7) & -8
+        yield message, data[middle:end]
 
 
 def key_of(number: Any) -> int | float | str | None:

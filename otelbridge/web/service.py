@@ -276,18 +276,17 @@ class _Connection(web.RequestHandler):
 
     async def _answer(self, message: RawRequestMessage, payload: Any) -> bool:
         """Answer one request; whether the connection goes on."""
-        assert self._manager is not None
-        assert self._request_factory is not None
-        assert self._request_handler is not None
-        if self._parser is not None:
-            self._parser.message_consumed()
-        self._manager.requests_count += 1
-        request = self._request_factory(message, payload, self, StreamWriter(self, self._loop), self._task_handler)  # type: ignore[arg-type]
+        manager, parser = self._manager, self._parser
+        assert manager is not None
+        if parser is not None:
+            parser.message_consumed()
+        manager.requests_count += 1
+        request = manager.request_factory(message, payload, self, StreamWriter(self, self._loop), self._task_handler)  # type: ignore[arg-type]
         self._request_in_progress = True
         self._current_request = request
         self._keepalive = False
         try:
-            reply = await self._request_handler(request)
+            reply = await manager.request_handler(request)
             await reply.prepare(request)
             self._keepalive = bool(reply.keep_alive)
         except ConnectionError:
