@@ -90,7 +90,7 @@ class Lane:
         self.ledger = self._progress.ledger
         self._in_flight: dict[asyncio.Task[None], Batch] = {}
         self._news = asyncio.Event()
-        self._room = False  # the news is that a request has come back
+        self._room = asyncio.Event()  # a request has come back
         self._counting = asyncio.Lock()
         self._found: deque[tuple[Feed, deque[Frame], int]] = deque()  # read and not taken yet
         self.task: LastingTask | None = None
@@ -150,7 +150,8 @@ class Lane:
 
     async def _round(self) -> None:
         self._news.clear()
-        if self._outbox.queued < self._limits.max_queue and self._outbox.queued_bytes < _WINDOW_BYTES:
+        stuck = self._outbox.queued >= self._limits.max_queue or self._outbox.queued_bytes >= _WINDOW_BYTES
+        if not stuck:
             self._had_room = time.monotonic()
             writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
@@ -173,19 +174,22 @@ class Lane:
             return
         if not moved and not self._in_flight and self._outbox.queued == 0:
             self._idle_rounds += 1
-        await self._pause()
+        await self._pause(stuck=stuck)
 
-    async def _pause(self) -> None:
-        """Until there is news, a batch is due or a request has come back."""
+    async def _pause(self, *, stuck: bool) -> None:
+        """Until there is news or a batch is due; while there is no room, until a request has come back."""
         wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._allowed else _IDLE_SECONDS))
         if self._flush:
             wait = min(wait, 0.01)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                await self._news.wait()
-                if not self._flush and not self._room:
-                    await asyncio.sleep(min(_LINGER_SECONDS, wait))
-        self._room = False
+                if stuck:
+                    await self._room.wait()
+                else:
+                    await self._news.wait()
+                    if not self._flush:
+                        await asyncio.sleep(min(_LINGER_SECONDS, wait))
+        self._room.clear()
 
     async def _take(self) -> None:
         number = 0
@@ -289,7 +293,7 @@ class Lane:
             _log.error("export of %s: a batch is stuck", self.signal, exc_info=task.exception())
         if not self._closed:
             self._launch()
-        self._room = True
+        self._room.set()
         self._news.set()
 
     async def _deliver(self, batch: Batch) -> None:
