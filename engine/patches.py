@@ -11,7 +11,7 @@ running instance a count that changes copies a page of the image, and 60 of the 
 written for nothing else.
 
 Arenas, one of 4 KiB for each of 31 sizes of objects, begin small and double: most workers fill few of them, and pay for
-each page that they write.
+each page that they write. The last empty one of a size stays: each request would make it anew.
 
 Stacks look as V8 writes them: a first line with the error's name and message, then the worker's own frames; a function
 without a name is only its place. A call, a `new` and a property stand where they begin, not where their last argument
@@ -53,6 +53,11 @@ _EDITS = {
         (
             "    assert(argc == 5);\n    handler = argv[2];\n",
             "    assert(argc == 6);\n    ob_span = JS_VALUE_GET_INT(argv[5]);\n    handler = argv[2];\n",
+        ),
+        (
+            "        ar->n_used_blocks--;\n        if (unlikely(ar->n_used_blocks == 0)) {\n",
+            "        ar->n_used_blocks--;\n"
+            "        if (unlikely(ar->n_used_blocks == 0) && (!ob_first_size || ar->free_link.next != ar->free_link.prev)) {\n",
         ),
         (
             "static no_inline JSArena *arena_new(JSRuntime *rt, int block_size_idx)\n{\n",
@@ -138,7 +143,7 @@ _EDITS = {
             "    JSMallocBlockHeader *b = js_rc(p);\n"
             "    return b->ref_count < OB_IMMORTAL ? --b->ref_count : b->ref_count;\n"
             "}\n"
-            "static size_t ob_first_size; /* of what the start has allocated: it is no garbage */\n"
+            "static size_t ob_first_size; /* of what the start has allocated: it is no garbage; 0 until then */\n"
             "#define OB_GC_STEP      131072\n",
         ),
         (

@@ -307,6 +307,7 @@ let opsBefore = 0;
 function end(owner) {
   if (owner.ended || !owner.answered || !owner.bodyDone || owner.waits > 0) return false;
   owner.ended = true;
+  owner.ctx = undefined; // the two hold each other: only the collector would free them
   if (invocation !== owner) return false;
   invocation = undefined;
   // The numbers go on: an AbortController that outlives its invocation must not cancel an operation of the next one.
