@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +142,19 @@ def test_writing_goes_on_while_a_reader_is_slow(tmp_path: Path) -> None:
         assert first is not None
         assert reader.value("SELECT count(*) FROM records") == 1_020
     segments.close()
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_memory_does_not_grow_with_the_file() -> None:
+    """While a segment's file grows to 96 MiB, the process grows by the page cache's limit and a margin, not by more."""
+    with stored([part(line("first"))], segment_records=1_000_000) as segments:
+        before = resident()
+        for batch in range(1, 97):
+            lines = [line(f"{batch} {i} {'x' * 10_000}", time_ns=START_NS + batch) for i in range(105)]
+            segments.add(make_batch("main", frames([part(*lines, invocation=batch)], segment=batch + 1)))
+        assert sum(segment.bytes() for segment in segments.all) > 96 << 20
+        assert resident() - before < 40 << 20
