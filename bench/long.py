@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def measure(table: Table) -> None:
         half = load(server.port, paths, connections=16, seconds=10).rate / 2
         table.note("long run: rate", OURS, half, unit="requests/s")
         first: dict[str, float] = {}
+        owned: list[float] = []
         for stretch in range(6):
             if stretch == 2:
                 collector.close()
@@ -46,8 +48,9 @@ def measure(table: Table) -> None:
             got = load(server.port, paths, connections=16, seconds=minutes * 10, rate=half)
             what = "the collector is gone" if stretch in (2, 3) else "the collector answers"
             row = f"long run of {minutes:g} minutes, sixth {stretch + 1}, {what}"
+            owned.append(server.own_bytes() / MIB)
             for figure, value, unit in (
-                ("private memory", server.own_bytes() / MIB, "MiB"),
+                ("private memory", owned[-1], "MiB"),
                 ("RSS", server.rss_bytes() / MIB, "MiB"),
                 ("p50", got.p50, "us"),
                 ("p99", got.p99, "us"),
@@ -55,3 +58,13 @@ def measure(table: Table) -> None:
                 first.setdefault(figure, value)
                 table.note(f"{row}: {figure}", OURS, value, unit=unit, goal="about 1" if stretch else "")
                 table.note(f"{row}: {figure}", FIRST, first[figure])
+        verdict = f"long run of {minutes:g} minutes, verdict"
+        table.note(f"{verdict}: slope of private memory, last half", OURS, slope(owned, minutes), unit="MiB/10 min", goal="about 0")
+        table.note(f"{verdict}: p50, last sixth", OURS, got.p50, unit="us", goal="about 1")
+        table.note(f"{verdict}: p50, last sixth", FIRST, first["p50"])
+
+
+def slope(owned: list[float], minutes: float) -> float:
+    """MiB per 10 minutes over the last half: the line through the figures at the ends of the third to the sixth sixth."""
+    ends = [minutes * sixth / 6 for sixth in (3, 4, 5, 6)]
+    return statistics.linear_regression(ends, owned[2:]).slope * 10
