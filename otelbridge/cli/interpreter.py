@@ -18,8 +18,8 @@ def set_for_serving() -> None:
 
 
 def started() -> None:
-    """What there is now stays: the collector of garbage passes over it. A full collection looked at all modules and code, and
-    held up the event loop for 88 ms; afterwards for 12."""
+    """What there is now stays: the collector of garbage passes over it. A full collection looked at all modules and code too, and
+    held up the event loop for 88 ms."""
     if gc.get_freeze_count():  # of the life before a SIGHUP, which is garbage now
         gc.unfreeze()
         gc.collect()

@@ -97,9 +97,7 @@ class Instances:
         """An instance of this worker that has nothing to do, or None; then acquire() one. Nobody is overtaken: see acquire()."""
         if not owner.idle:
             return None
-        lease = owner.idle.pop()
-        del self._idle[lease]
-        self._idle_bytes -= lease.idle_bytes
+        lease = self._unidle(owner.idle[-1])
         self._busy.add(lease)
         return lease
 

@@ -29,7 +29,7 @@ NOTICE_NS = 200_000  # of guest time before the end of the turn is worth a callb
 # in the first and the task that waited for it in the second: with a slice in each, that task waits for three slices
 # instead of one. Costs two turns without work, some 30 us, per slice of 2 ms.
 FREE_TURNS = 2
-# A first slice that ended earlier was cut by a tick that happened to come: its guest gets another one at once. One of thirty
+# A first slice that ended earlier was cut by a tick that happened to come: its guest gets another one at once. One of twelve
 # short guests meets a tick, and in the queue would wait for three turns of a busy loop: p99 was eight times p50 by that.
 SHORT_NS = 500_000
 
