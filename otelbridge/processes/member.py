@@ -93,14 +93,14 @@ class Member:
             self.last_end = f"could not be started: {e.strerror or e}"
             raise StartError(f"{self.name} {self.last_end}") from e
 
-    async def loaded(self) -> None:
-        """Wait until it has loaded its program. StartError when it ends instead."""
-        await self._expect(Loaded)
+    async def loaded(self, seconds: float) -> None:
+        """Wait until it has loaded its program. StartError when it ends instead, or has to be ended because it takes longer; 0: never."""
+        await self._expect(Loaded, seconds)
 
-    async def start(self, message: Start) -> None:
-        """Have it begin, and wait until it serves. StartError when it can't."""
+    async def start(self, message: Start, seconds: float) -> None:
+        """Have it begin, and wait until it serves. StartError as with loaded()."""
         self.send(message)
-        ready = await self._expect(Ready)
+        ready = await self._expect(Ready, seconds)
         self.exports = ready.exports
         self.ready_at = time.monotonic()
         self.turn("running")
@@ -125,21 +125,27 @@ class Member:
 
     async def kill_when_hung(self, seconds: float) -> None:
         """End it at once when it has said nothing for that long; 0: never. Returns when it is gone or has been killed."""
+        try:
+            while await self._receive(seconds) is not None:
+                pass
+        except TimeoutError:
+            self._kill_hung(f"did not respond for {seconds:g} s and was killed")
+
+    async def _receive(self, seconds: float) -> Message | None:
+        """What it says next, None when it is gone. TimeoutError when it has said nothing for that long; 0: never."""
         assert self._channel is not None
-        assert self._process is not None
-        silent = 0
-        while silent < _LOOKS:
-            try:
-                # In several looks: when it is this process that stood still, the next one finds what came meanwhile.
+        for _ in range(_LOOKS):
+            # In several looks: when it is this process that stood still, the next one finds what came meanwhile.
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds / _LOOKS if seconds else None):
-                    if await self._channel.receive() is None:
-                        return
-                silent = 0
-            except TimeoutError:
-                silent += 1
-        self._hung = f"did not respond for {seconds:g} s and was killed"
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+                    return await self._channel.receive()
+        raise TimeoutError
+
+    def _kill_hung(self, end: str) -> None:
+        self._hung = end
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def ended(self) -> str:
         """Wait for its end; what it was, in words: "" when it ended well."""
@@ -154,11 +160,16 @@ class Member:
             return f"was killed by {signal.Signals(-code).name}" if -code in list(signal.Signals) else f"was killed by signal {-code}"
         return f"ended with exit code {code}" if code else ""
 
-    async def _expect(self, kind: type[T]) -> T:
-        assert self._channel is not None
-        message = await self._channel.receive()
+    async def _expect(self, kind: type[T], seconds: float) -> T:
+        message = None
+        try:
+            message = await self._receive(seconds)
+        except TimeoutError:
+            self._kill_hung(f"did not start within {seconds:g} s and was killed")
         if isinstance(message, kind):
             return message
         end = await self.ended()
         self.last_end = end or "ended"
-        raise StartError(message.text if isinstance(message, Failed) else f"{self.name} {self.last_end} before it served")
+        if isinstance(message, Failed):
+            raise StartError(message.text)
+        raise StartError(f"{self.name} {self.last_end}" + ("" if self._hung else " before it served"))

@@ -158,7 +158,7 @@ class Supervisor:
         self._slots.setdefault(slot, member)
         try:
             await self._spawn(member)
-            await member.start(self._order(slot, member, notice))
+            await member.start(self._order(slot, member, notice), self._settings.server.start_seconds)
         except BaseException:
             member.kill()
             self._vitals.row(member.number).clear()  # it may have begun to take connections
@@ -172,7 +172,7 @@ class Supervisor:
         self._vitals.highest = max(self._vitals.highest, member.number)
         await member.spawn(self._command, [self._sock.fileno(), self._vitals.fd, self._lock_fd])
         self._publish()
-        await member.loaded()
+        await member.loaded(self._settings.server.start_seconds)
 
     def _order(self, slot: int, member: Member, notice: str | None) -> Start:
         return Start(
@@ -305,7 +305,7 @@ class Supervisor:
             self._slots[_HUB] = member
             before.stop(before_settings.server.drain_seconds, handover=True)
             await before.ended()
-            await member.start(self._order(_HUB, member, None))
+            await member.start(self._order(_HUB, member, None), self._settings.server.start_seconds)
         except StartError as e:
             member.kill()
             self._alive.discard(member)

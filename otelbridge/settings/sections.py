@@ -48,6 +48,13 @@ class ServerSettings(Section, frozen=True):
     hang_seconds: Annotated[
         float, Meta(ge=0, description="A loader or hub whose event loop stands still for so long is killed and started anew; 0: never.")
     ] = 30.0
+    start_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="A loader or hub that needs longer to load its program, or then to serve, is killed and started anew; 0: never.",
+        ),
+    ] = 300.0  # the very first start, which compiles the engine, takes 3 s on two quiet cores: a machine has to be a hundred times slower
 
 
 class AuthSettings(Section, frozen=True):

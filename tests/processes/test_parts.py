@@ -43,6 +43,26 @@ async def main(channel_fd, vitals_fd):
 
 asyncio.run(main(int(sys.argv[2]), int(sys.argv[4])))
 """
+STANDS_STILL = """
+import asyncio, os, pathlib, signal, socket, sys
+from otelbridge.processes.channel import Channel, Loaded, Ready
+
+async def main(lives, where, channel_fd):
+    with open(lives, "a") as file:
+        print(os.getpid(), file=file)
+    first = len(pathlib.Path(lives).read_text().split()) == 1
+    if first and where == "at once":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    channel = await Channel.over(socket.socket(fileno=channel_fd))
+    channel.send(Loaded())
+    await channel.receive()
+    if first:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    channel.send(Ready())
+    await channel.receive()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[4])))
+"""
 HOLDER = "import sys; sys.stdin.read()"
 
 
@@ -221,4 +241,31 @@ async def test_a_loader_that_dies_before_it_is_ready_leaves_no_open_row(tmp_path
     os.close(lock_fd)
     row = supervisor._vitals.row(1)
     assert (row.is_open, row.connections) == (False, 0)
+    os.close(supervisor._vitals.fd)
+
+
+@pytest.mark.parametrize("where", ["at once", "when it is told to begin"])
+async def test_a_process_that_hangs_before_it_serves_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str) -> None:
+    """One that stands still (SIGSTOP) before it has said that it serves is killed after server.start_seconds and started anew."""
+    lives = tmp_path / "lives"
+    supervisor = Supervisor(
+        settings=Settings(environ={}, flags={"data_dir": str(tmp_path), "server.start_seconds": 1.5}),
+        read=Settings,
+        sock=(sock := socket.create_server(("127.0.0.1", 0))),
+        lock_fd=(lock_fd := claim(tmp_path)),
+        command=[sys.executable, "-c", STANDS_STILL, str(lives), where],
+        say=lambda _: None,
+    )
+    with sock:
+        await supervisor._restart(1, 1, crashes=0, restarts=0, end="ended")
+        pids = [int(line) for line in lives.read_text().split()]
+        (loader,) = [process for process in supervisor.table() if process.role == "loader"]
+        assert (loader.state, loader.pid) == ("running", pids[-1])
+        assert loader.restarts == len(pids) - 1 >= 1  # more than one where Python itself takes longer to start
+        assert loader.last_end == "did not start within 1.5 s and was killed"
+        assert "loader-1 could not start: loader-1 did not start within 1.5 s and was killed" in caplog.text
+        with pytest.raises(ProcessLookupError):
+            os.kill(pids[0], 0)
+        await supervisor._stop(1.0)
+    os.close(lock_fd)
     os.close(supervisor._vitals.fd)
