@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,8 @@ class Bridge:
         """What is started last is stopped first: workers before those who read what they leave behind."""
         settings = self.settings
         self._stack.callback(os.close, claim(settings.data_dir))
+        # Of a service in several processes that was killed: no other life may use them.
+        shutil.rmtree(settings.images_dir, ignore_errors=True)
         spool = settings.spool
         writer = SpoolWriter(
             settings.data_dir / "spool" / _SPOOL, segment_bytes=spool.segment_bytes, max_bytes=spool.max_bytes, sync_ms=spool.sync_ms

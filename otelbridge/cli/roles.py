@@ -63,7 +63,7 @@ class LoaderRole:
 
         async with contextlib.AsyncExitStack() as stack:
             stage = await _open_spool(self.settings, self._start, stack)
-            self.data = await stack.enter_async_context(DataPlane(settings=self.settings, tail_stage=stage))
+            self.data = await stack.enter_async_context(DataPlane(settings=self.settings, tail_stage=stage, life=self._start.life))
             self._remote = await stack.enter_async_context(
                 Remote(hub_socket_path(self.settings.data_dir), query_seconds=self.settings.store.query_seconds)
             )

@@ -35,16 +35,19 @@ class Loader:
         self._code_total = 0
         self._max_code_bytes = max_code_bytes
 
-    def get(self, worker_id: str | None, make_code: Callable[[], Any], *, key: str | None = None) -> Worker:
+    def get(
+        self, worker_id: str | None, make_code: Callable[[], Any], *, key: str | None = None, registration: str | None = None
+    ) -> Worker:
         """The worker with this id. `make_code` (may be async) is called when its code is needed and not yet loaded;
         for one id it must always give the same code. Without an id the worker is fresh. `key` tells apart workers
-        that go by one id: runs of code that differs from what is registered."""
+        that go by one id: runs of code that differs from what is registered. `registration`: the name, in all processes of
+        the service, of the registration that the code is from."""
         if worker_id is None:
             return self._fresh(make_code)
         key = key or worker_id
         worker = self._workers.get(key)
         if worker is None:
-            worker = self._workers[key] = self._new(check_worker_id(worker_id), make_code, key)
+            worker = self._workers[key] = self._new(check_worker_id(worker_id), make_code, key, registration)
             if len(self._workers) > self._max_workers:
                 self.forget(next(iter(self._workers)))
         else:
@@ -83,7 +86,7 @@ class Loader:
     def _fresh(self, make_code: Callable[[], Any]) -> Worker:
         return self._new(f"fresh-{uuid.uuid4().hex}", make_code)
 
-    def _new(self, worker_id: str, make_code: Callable[[], Any], key: str | None = None) -> Worker:
+    def _new(self, worker_id: str, make_code: Callable[[], Any], key: str | None = None, registration: str | None = None) -> Worker:
         async def prepare() -> Version:
             try:
                 code = make_code()
@@ -94,7 +97,15 @@ class Loader:
             except Exception as e:
                 raise WorkerLoadError("Error", str(e)) from e
             host = self.host
-            make = functools.partial(Version, worker_id, code, defaults=host.defaults, maxima=host.maxima, max_live=host.max_per_worker)
+            make = functools.partial(
+                Version,
+                worker_id,
+                code,
+                defaults=host.defaults,
+                maxima=host.maxima,
+                max_live=host.max_per_worker,
+                registration=registration,
+            )
             version = await asyncio.to_thread(make) if code_size(code) > LARGE_CODE_BYTES else make()
             if key is not None:
                 self._prepared(key, version)

@@ -18,7 +18,7 @@ from otelbridge.loader.values import pack
 from otelbridge.model.code import MAX_ENV_BYTES, Limits, Module, WorkerCode, check_code, lower, version_of
 from otelbridge.model.part import ColdStart, WorkerRef
 from otelbridge.model.sourcemap import SourceMaps
-from otelbridge.sandbox import CoreModule, CoreRuntime, Image, JsRuntime, Meter, Stop
+from otelbridge.sandbox import CoreModule, CoreRuntime, Image, JsRuntime, Meter, SharedImages, Stop
 from otelbridge.tail import BridgeTail
 
 __all__ = ["LoadFailed", "Runtimes", "Version"]
@@ -30,10 +30,11 @@ _VALUE_TYPES = (str, int, float, bool, bytes, bytearray, memoryview, list, tuple
 
 
 class Runtimes(msgspec.Struct, frozen=True):
-    """What instances are made from."""
+    """What instances are made from. `images`: of registered workers, when there are other processes to share them with."""
 
     javascript: JsRuntime
     core: CoreRuntime
+    images: SharedImages | None = None
 
 
 class LoadFailed(Exception):
@@ -48,10 +49,20 @@ class LoadFailed(Exception):
 
 
 class Version:
-    """See the module's text. As an `Owner` it counts its instances."""
+    """See the module's text. As an `Owner` it counts its instances. `registration`: which one of the worker's it is, if any."""
 
-    def __init__(self, worker_id: str, code: WorkerCode, *, defaults: Limits, maxima: Limits, max_live: int) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        code: WorkerCode,
+        *,
+        defaults: Limits,
+        maxima: Limits,
+        max_live: int,
+        registration: str | None = None,
+    ) -> None:
         self.code = code
+        self.registration = registration
         self.modules: dict[str, Module] = check_code(code)
         self.code_bytes = sum(len(m.content) for m in self.modules.values())
         self.services: dict[str, Any] = {}
@@ -76,7 +87,8 @@ class Version:
         self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self.warnings: list[str] = []  # of the last load that worked
         self._core: CoreModule | None = None
-        self._image: tuple[Image, bytes, int] | None = None
+        self._image: Image | None = None
+        self._imaging = asyncio.Lock()
 
     def _pack_env(self, env: Mapping[str, Any]) -> Any:
         def bind(service: Any) -> str:
@@ -105,26 +117,47 @@ class Version:
         if self.is_core:
             return await self._make_core(runtimes.core, meter, start_ns)
         if self.code.isolation == "invocation":
-            return await self._make_from_image(runtimes.javascript, meter, start_ns)
+            return await self._make_from_image(runtimes, meter, start_ns)
         instance = runtimes.javascript.new(memory_bytes=self.memory_bytes)
         entries = await self._load(instance, meter, start_ns)
         return Lease(instance, owner=self, load_entries=entries, load_cpu_ns=meter.cpu_ns, cold=ColdStart(start_ns, time.time_ns(), 0))
 
-    async def _make_from_image(self, runtime: JsRuntime, meter: Meter, start_ns: int) -> Lease:
+    async def _make_from_image(self, runtimes: Runtimes, meter: Meter, start_ns: int) -> Lease:
         """Isolation "invocation": module scope runs once, its memory is the image of every instance after it."""
-        if self._image is not None:
-            image, _, _ = self._image
-            return Lease(runtime.new(memory_bytes=self.memory_bytes, image=image), owner=self)
+        entries = b""
+        cold: ColdStart | None = None
+        image = self._image
+        if image is None:
+            async with self._imaging:  # who comes meanwhile waits: module scope may take many slices, and storing a thread's time
+                image = self._image
+                if image is None:
+                    image, entries = await self._find_image(runtimes, meter, start_ns)
+                    self._image = image
+            cold = ColdStart(start_ns, time.time_ns(), 0)
+        instance = runtimes.javascript.new(memory_bytes=self.memory_bytes, image=image)
+        return Lease(instance, owner=self, load_entries=entries, load_cpu_ns=meter.cpu_ns, cold=cold)
+
+    async def _find_image(self, runtimes: Runtimes, meter: Meter, start_ns: int) -> tuple[Image, bytes]:
+        """The image, and what module scope logged if it ran here: in a service of several processes, one of them runs it."""
+        images = runtimes.images
+        if images is None or self.registration is None:
+            return await self._make_image(runtimes.javascript, meter, start_ns)
+        of = self.registration, self.worker.version
+        image = await asyncio.to_thread(images.get, *of)
+        if image is not None:
+            return image, b""
+        image, entries = await self._make_image(runtimes.javascript, meter, start_ns)
+        return await asyncio.to_thread(images.put, *of, image), entries
+
+    async def _make_image(self, runtime: JsRuntime, meter: Meter, start_ns: int) -> tuple[Image, bytes]:
         first = runtime.new(memory_bytes=self.memory_bytes)
         try:
             entries = await self._load(first, meter, start_ns)
             # Before any request: an image of a used instance would carry that request's state into all later ones.
             first.reset_ring()
-            self._image = (runtime.make_image(first), entries, meter.cpu_ns)
+            return runtime.make_image(first), entries
         finally:
             first.close()
-        instance = runtime.new(memory_bytes=self.memory_bytes, image=self._image[0])
-        return Lease(instance, owner=self, load_entries=entries, load_cpu_ns=meter.cpu_ns, cold=ColdStart(start_ns, time.time_ns(), 0))
 
     async def _load(self, instance: Any, meter: Meter, start_ns: int) -> bytes:
         """Evaluate the modules; the ring entries of what module scope logged."""

@@ -24,7 +24,7 @@ from otelbridge.model.code import Limits, WorkerCode, check_code, version_of
 from otelbridge.model.http import Request, Response
 from otelbridge.model.part import Part
 from otelbridge.model.trace import TraceItem
-from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime
+from otelbridge.sandbox import CoreRuntime, Engine, JsRuntime, SharedImages
 from otelbridge.sessions import LogSession, SessionLogs
 from otelbridge.settings import Settings
 from otelbridge.tail import BridgeTail, TailStage
@@ -65,10 +65,14 @@ class _Met(msgspec.Struct, frozen=True):
 
 
 class DataPlane:
-    """See the module's text. Use as `async with DataPlane(...)`; `tail_stage` is over the spool's writer and outlives it."""
+    """See the module's text. Use as `async with DataPlane(...)`; `tail_stage` is over the spool's writer and outlives it.
 
-    def __init__(self, *, settings: Settings, tail_stage: TailStage) -> None:
+    `life`: a name for this life of the service, if other processes take part in it.
+    """
+
+    def __init__(self, *, settings: Settings, tail_stage: TailStage, life: str | None = None) -> None:
         self.settings = settings
+        self._life = life
         self.tail = BridgeTail()
         self._tails = (self.tail,) if settings.observability.enabled else ()
         self.tail_stage = tail_stage
@@ -109,8 +113,10 @@ class DataPlane:
                 max_response_bytes=out.max_response_bytes,
             )
         )
+        javascript = JsRuntime(engine)
+        self._images = SharedImages(javascript, settings.images_dir, self._life) if self._life is not None else None
         host = Host(
-            runtimes=Runtimes(JsRuntime(engine), CoreRuntime(engine)),
+            runtimes=Runtimes(javascript, CoreRuntime(engine), self._images),
             instances=self.instances,
             outbound=outbound,
             tail=self.tail_stage,
@@ -144,12 +150,12 @@ class DataPlane:
             met = self._meet(worker_id, entry)
         if met is None:
             raise WorkerNotFoundError(worker_id)
-        return self.loader.get(worker_id, met.make_code, key=met.key)
+        return self.loader.get(worker_id, met.make_code, key=met.key, registration=met.key)
 
     def _meet(self, worker_id: str, entry: Registered | None) -> _Met | None:
         """Another process, or this one, has replaced or removed a worker: close the instances of the version before."""
         # The time of registration is part of the key: what replaces a worker is loaded anew, also in other processes.
-        key = f"{worker_id}\0{entry.updated_ns}" if entry is not None else None
+        key = _registration(entry) if entry is not None else None
         before = self._met.pop(worker_id, None)
         if before is not None and before.key != key:
             self.loader.forget(before.key)
@@ -172,15 +178,24 @@ class DataPlane:
     async def put(self, worker_id: str, code: WorkerCode) -> Registered:
         """Load the code, and register it if that works. WorkerCodeError or WorkerLoadError if not."""
         warnings = await self.loader.try_out(worker_id, msgspec.structs.replace(code, tails=self._tails))
+        before = self.registry.get(worker_id)
         entry = await asyncio.to_thread(self.registry.put, worker_id, code, warnings)  # fsyncs
         self._meet(worker_id, self.registry.get(worker_id))
+        await self._drop_image(before)
         return entry
 
     async def delete(self, worker_id: str) -> bool:
         """Remove a registered worker; whether there was one."""
+        before = self.registry.get(worker_id)
         deleted = await asyncio.to_thread(self.registry.delete, worker_id)
         self._meet(worker_id, self.registry.get(worker_id))
+        await self._drop_image(before)
         return deleted
+
+    async def _drop_image(self, entry: Registered | None) -> None:
+        """Nobody asks for the image of a registration that is no more. One that is being stored in this moment is left to the bound."""
+        if self._images is not None and entry is not None:
+            await asyncio.to_thread(self._images.drop, _registration(entry), entry.version)
 
     # ---------------------------------------------------------------------------------------- logs right away
 
@@ -218,6 +233,10 @@ class DataPlane:
         ran = time.monotonic_ns()
         logs = await session.get_logs(timeout)
         return RunResult(response, body, error, logs, _timing(logs, started, ran))
+
+
+def _registration(entry: Registered) -> str:
+    return f"{entry.worker_id}\0{entry.updated_ns}"
 
 
 def _content_id(code: WorkerCode) -> str:

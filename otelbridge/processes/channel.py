@@ -24,13 +24,14 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 class Start(msgspec.Struct, frozen=True, tag="start"):
     """Begin. `settings`: of Settings.dump(); `loaders`: how many there will be; `first`: this one loads worker files and samples.
 
-    `notice`: what to write into the spool about the process that this one replaces.
+    `notice`: what to write into the spool about the process that this one replaces. `life`: of the service, as DataPlane takes it.
     """
 
     number: int
     name: str
     settings: bytes
     loaders: int
+    life: str
     first: bool = False
     samples: bool = False
     notice: str | None = None

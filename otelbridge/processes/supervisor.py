@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import time
+import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
@@ -75,6 +77,7 @@ class Supervisor:
         self._rolling = True  # or still beginning
         self._roll_task: asyncio.Task[None] | None = None
         self._since = rfc3339(time.time_ns())
+        self._life = uuid.uuid4().hex
 
     async def run(self, on_ready: Callable[[list[str]], None]) -> End:
         """Until SIGTERM or SIGINT, or until SIGHUP brings settings that ask for a single process. StartError when it can't begin.
@@ -149,6 +152,7 @@ class Supervisor:
 
     async def _begin(self) -> None:
         """The first loader before the others: what it compiles the others map from its files."""
+        await self._remove_images()
         await asyncio.gather(self._fill(_HUB, Member("hub", _HUB)), self._fill(1, Member("loader", 1)))
         await asyncio.gather(*(self._fill(slot, Member("loader", slot)) for slot in range(2, loader_count(self._settings) + 1)))
 
@@ -180,6 +184,7 @@ class Supervisor:
             name=member.name,
             settings=self._settings.dump(),
             loaders=loader_count(self._settings),
+            life=self._life,
             first=slot == 1,
             samples=slot == 1 and self._samples,
             notice=notice,
@@ -246,10 +251,12 @@ class Supervisor:
         """Replace all processes, one after the other: there is always one that takes connections."""
         try:
             before, settings = self._settings, self._read()
+            before_life = self._life
             if settings.data_dir.absolute() != before.data_dir.absolute():
                 self._say("SIGHUP: data_dir can't change while the service runs, so nothing changes")
                 return
             self._settings = settings
+            self._life = uuid.uuid4().hex
             count = loader_count(settings)
             if count == 1:
                 self._ending.set_result("single")
@@ -260,7 +267,7 @@ class Supervisor:
             except StartError as e:
                 if self._stopping:
                     return
-                self._settings = before
+                self._settings, self._life = before, before_life
                 self._say(f"SIGHUP: {str(e).rstrip('.')}. The processes that run go on with the settings of before")
                 return
             for slot in [slot for slot in self._slots if slot > count]:
@@ -332,6 +339,11 @@ class Supervisor:
         self._publish()
         await self._end([m for m in self._alive if m.role == "loader"], seconds * _LOADERS_SHARE)
         await self._end([m for m in self._alive if m.role == "hub"], max(deadline - time.monotonic(), 0.2))
+        await self._remove_images()
+
+    async def _remove_images(self) -> None:
+        """Images of workers are for one life of the service; what a killed one has left goes before the next begins."""
+        await asyncio.to_thread(shutil.rmtree, self._settings.images_dir, ignore_errors=True)
 
     async def _end(self, members: Sequence[Member], seconds: float) -> None:
         for member in members:

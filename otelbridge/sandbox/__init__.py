@@ -6,8 +6,10 @@ from otelbridge.sandbox.core.instance import CoreInstance
 from otelbridge.sandbox.core.module import CoreModule, CoreRuntime
 from otelbridge.sandbox.counters import RingCounters
 from otelbridge.sandbox.engine import Engine, EngineFull
+from otelbridge.sandbox.javascript.image import Image
 from otelbridge.sandbox.javascript.instance import JsInstance
-from otelbridge.sandbox.javascript.runtime import Image, JsRuntime
+from otelbridge.sandbox.javascript.runtime import JsRuntime
+from otelbridge.sandbox.javascript.shared import SharedImages
 from otelbridge.sandbox.stop import Meter, Stop
 from otelbridge.sandbox.wasm import wat
 
@@ -22,6 +24,7 @@ __all__ = [
     "JsRuntime",
     "Meter",
     "RingCounters",
+    "SharedImages",
     "Stop",
     "wat",
 ]

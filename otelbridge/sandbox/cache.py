@@ -1,4 +1,4 @@
-"""Compiled modules on disk: one directory per entry, private, checked before use, written in one step.
+"""Compiled modules and images on disk: one directory per entry, private, checked before use, written in one step.
 
 Rule "deserialize of bit-flipped bytes aborts the process: load only our own cache, with checksum, from a directory
 only we can write": open() refuses a directory of somebody else, get() verifies every byte.
@@ -21,6 +21,7 @@ from otelbridge.errors import SandboxError
 __all__ = ["Cache", "Entry"]
 
 _META = "entry.json"
+_PRUNE_SHARE = 64  # of the bound may be put before the directory is looked through, at 25 us an entry
 
 
 class _Sheet(msgspec.Struct, frozen=True):
@@ -36,11 +37,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Cache:
-    """A directory of compiled modules, at most `max_bytes` large. Faults of the disk cost time, never correctness."""
+    """A directory of compiled modules, at most `max_bytes` large and a little. Faults of the disk cost time, never correctness."""
 
     def __init__(self, directory: Path, *, max_bytes: int = 1 << 30) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
+        self._unseen_bytes = max_bytes  # what may have come since the last prune()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = os.lstat(directory)
@@ -71,8 +73,11 @@ class Cache:
             os.utime(place)  # prune() removes what was used longest ago
         return Entry(sheet.meta, files)
 
-    def put(self, key: str, meta: dict[str, str], files: dict[str, bytes]) -> Entry | None:
-        """Store an entry and return it as get() would. None when the disk refuses: the caller goes on without."""
+    def put(self, key: str, meta: dict[str, str], files: dict[str, bytes], *, replace: bool = True) -> Entry | None:
+        """Store an entry and return it as get() would. None when the disk refuses: the caller goes on without.
+
+        Without `replace`, an entry that another process has stored in the meantime stays, and is returned.
+        """
         draft = None
         try:
             draft = Path(tempfile.mkdtemp(prefix=".new-", dir=self._directory))
@@ -81,10 +86,13 @@ class Cache:
             sheet = _Sheet(meta, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
             (draft / _META).write_bytes(msgspec.json.encode(sheet))
             place = self._directory / key
-            shutil.rmtree(place, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another process was faster with the same bytes
+            if replace:
+                shutil.rmtree(place, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process was faster
                 draft.rename(place)
-            self.prune()
+            self._unseen_bytes += sum(map(len, files.values()))
+            if self._unseen_bytes * _PRUNE_SHARE > self._max_bytes:
+                self.prune()
         except OSError:
             return None
         finally:
@@ -98,6 +106,7 @@ class Cache:
 
     def prune(self) -> None:
         """Remove what was used longest ago until the directory is within its bound."""
+        self._unseen_bytes = 0
         entries = []
         for place in self._directory.iterdir():
             with contextlib.suppress(OSError):

@@ -83,12 +83,17 @@ class Code:
 class Template:
     """A module without imports, ready to be instantiated: a memory image. `address` is for Store.instantiate_pre()."""
 
-    __slots__ = ("_linker", "_pre", "address")
+    __slots__ = ("_linker", "_module", "_pre", "address")
 
     def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+        self._module = module
         self._linker = wasmtime.Linker(engine)
         self._pre = self._linker.instantiate_pre(module)
         self.address = wasm.raw(self._pre)
+
+    def serialize(self) -> bytes:
+        """The compiled module, for the cache."""
+        return bytes(self._module.serialize())
 
 
 def _free_address_space() -> int:

@@ -1,24 +1,78 @@
-"""Which pages of a memory a guest has written to, as the kernel knows it: for giving a used instance its image back."""
+"""Pages of memories: those in which an image differs from another, and those that a guest has written to, as the kernel knows it."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import mmap
 import os
 import struct
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable
+from pathlib import Path
 
 from otelbridge.sandbox import binary
 
-__all__ = ["PAGE_BYTES", "ZERO_PAGE", "WrittenPages", "differing"]
+__all__ = ["PAGE_BYTES", "ZERO_PAGE", "Pages", "WrittenPages", "differing"]
 
 PAGE_BYTES = 4096
 ZERO_PAGE = bytes(PAGE_BYTES)
+_OFFSET_BYTES = 4
 _PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg)
 _ARGUMENT = struct.Struct("<12Q")
 _FILE, _PRESENT, _SWAPPED, _ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
 _REGIONS = 512
 _REGION_WORDS = 3  # start, end, categories
+
+
+# Not Python's own mmap, which keeps a file open for each mapping: ten thousand workers would need as many.
+_libc = ctypes.CDLL(None, use_errno=True)
+_map = _libc["mmap"]
+_map.restype = ctypes.c_void_p
+_map.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_unmap = _libc["munmap"]
+_unmap.restype = ctypes.c_int
+_unmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_MAP_FAILED = ctypes.c_void_p(-1).value or 0
+
+
+class Pages:
+    """Pages of a memory, never to be written to: `at` has the address of each one, by its offset.
+
+    Packed, in memory or in a file, they lie one after the other, and then their offsets as u32.
+    """
+
+    __slots__ = ("__weakref__", "_address", "_hold", "_size", "at")
+
+    def __init__(self, address: int, size: int, hold: bytes = b"") -> None:
+        """Packed pages at an address, where they stay; `hold` is what keeps them there."""
+        count = size // (PAGE_BYTES + _OFFSET_BYTES)
+        offsets = memoryview(ctypes.string_at(address + count * PAGE_BYTES, count * _OFFSET_BYTES)).cast("I")
+        self.at = {offset: address + i * PAGE_BYTES for i, offset in enumerate(offsets)}
+        self._address = address
+        self._size = size
+        self._hold = hold
+
+    @classmethod
+    def of(cls, packed: bytes) -> Pages:
+        """Pages of this process."""
+        return cls(ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p).value or 0, len(packed), packed)
+
+    @classmethod
+    def mapped(cls, path: Path) -> Pages:
+        """Pages of a file, which all processes that map it have in memory once. OSError when it can't be read."""
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            address: int = _map(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0) if size else _MAP_FAILED
+            if address == _MAP_FAILED:  # the kernel has a limit for how many mappings a process may have
+                return cls.of(file.read())
+        pages = cls(address, size)
+        weakref.finalize(pages, _unmap, address, size).atexit = False
+        return pages
+
+    def packed(self) -> bytes:
+        """A copy, as of() and mapped() take it."""
+        return ctypes.string_at(self._address, self._size)
 
 
 class WrittenPages:
@@ -63,13 +117,21 @@ class WrittenPages:
         self.works = False
 
 
-def differing(size: int, read: Callable[[int, int], bytes], base: Mapping[int, bytes]) -> dict[int, bytes]:
-    """The pages of a memory, by offset, that are not as in `base`, where what is missing is zero."""
-    out = {}
+def differing(size: int, read: Callable[[int, int], bytes], base: Pages | None) -> bytes:
+    """The pages of a memory, packed, that are not as in `base`, where what is missing is zero."""
+    pages, offsets = [], []
+    before = base.at if base is not None else {}
     for start in range(0, size, binary.PAGE):
         block = read(start, binary.PAGE)
+        if block == _ZERO_BLOCK and not any(at in before for at in range(start, start + binary.PAGE, PAGE_BYTES)):
+            continue
         for at in range(0, binary.PAGE, PAGE_BYTES):
             page = block[at : at + PAGE_BYTES]
-            if page != base.get(start + at, ZERO_PAGE):
-                out[start + at] = page
-    return out
+            address = before.get(start + at)
+            if page != (ZERO_PAGE if address is None else ctypes.string_at(address, PAGE_BYTES)):
+                pages.append(page)
+                offsets.append(start + at)
+    return b"".join([*pages, struct.pack(f"={len(offsets)}I", *offsets)])
+
+
+_ZERO_BLOCK = bytes(binary.PAGE)

@@ -7,13 +7,13 @@ Nothing refers to a store but its owner, who closes it (rule "always close; no c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ctypes import addressof, c_char, c_ubyte, memmove
 from typing import TYPE_CHECKING
 
 from otelbridge.errors import SandboxError
 from otelbridge.sandbox import wasm
-from otelbridge.sandbox.pages import PAGE_BYTES, ZERO_PAGE, WrittenPages
+from otelbridge.sandbox.pages import PAGE_BYTES, ZERO_PAGE, Pages, WrittenPages
 from otelbridge.sandbox.stop import MEMORY_STOP, Meter, Stop
 from otelbridge.sandbox.wasm import call_async, future_delete, set_epoch
 
@@ -339,7 +339,12 @@ class Memory:
         view = memoryview((c_ubyte * length).from_address(self.locate(pointer, length))).cast("B")
         return view.cast("I"), view.cast("Q")
 
-    def restore(self, delta: Mapping[int, bytes], base: Mapping[int, bytes], written: WrittenPages) -> bool:
+    def patch(self, pages: Pages) -> None:
+        """Write these pages. OutOfBounds."""
+        for offset, address in pages.at.items():
+            memmove(self.locate(offset, PAGE_BYTES), address, PAGE_BYTES)
+
+    def restore(self, delta: Pages, base: Pages, written: WrittenPages) -> bool:
         """Give every page that was written to the content it has in `delta`, else in `base`, else zeros. False, with nothing
         promised, when that is not possible, or so much that a new instance is cheaper."""
         start = self._base
@@ -351,9 +356,10 @@ class Memory:
             return False
         if ranges is None or sum(end - at for at, end in ranges) > _MOST_RESTORED:
             return False
+        ours, common = delta.at, base.at
         for at, end in ranges:
             for page in range(at - start, end - start, PAGE_BYTES):
-                memmove(start + page, delta.get(page) or base.get(page, ZERO_PAGE), PAGE_BYTES)
+                memmove(start + page, ours.get(page) or common.get(page) or ZERO_PAGE, PAGE_BYTES)
         return True
 
     def close(self) -> None:

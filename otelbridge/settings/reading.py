@@ -127,6 +127,11 @@ class Settings:
         """`sandbox.cache_dir`, decided: in the data directory unless it is set."""
         return self.sandbox.cache_dir or self.data_dir / "cache"
 
+    @property
+    def images_dir(self) -> Path:
+        """Where the processes of one service keep what they share for as long as it lives."""
+        return self.data_dir / "images"
+
     def dump(self) -> bytes:
         """All values, for another process to restore(). They hold secrets: not for a command line."""
         values = {key: _value_of(self, key) for key in entries()}

@@ -122,6 +122,30 @@ async def test_warm_calls_share_module_state_and_fresh_ones_do_not(bridged: Any)
     assert await ask(bridge.loader.get(None, lambda: code(COUNTER))) == "1"
 
 
+async def test_calls_at_once_wait_for_one_image(bridged: Any) -> None:
+    """Module scope of isolation "invocation" runs once, however many calls come while it does: all were cold, one has its lines."""
+    bridge = await bridged()
+    source = """const end = performance.now() + 40; while (performance.now() < end); console.log('module scope');
+      const loaded = Date.now(); export default { fetch() { return new Response(`${loaded}`) } }"""
+    tail = Kept()
+    fresh = bridge.loader.get("fresh", lambda: code(source, isolation="invocation", tails=[tail]))
+    assert len(set(await asyncio.gather(*(ask(fresh) for _ in range(6))))) == 1
+    await ask(fresh)
+    await bridge.drain()
+    assert [item.cold_start is not None for item in tail.items] == [True] * 6 + [False]
+    assert sum(len(item.logs) for item in tail.items) == 1
+
+
+async def test_a_failed_image_is_nobody_elses(bridged: Any) -> None:
+    """Calls that waited for an image that could not be made try for themselves, and get their own error."""
+    bridge = await bridged()
+    source = "const end = performance.now() + 20; while (performance.now() < end); throw new Error('no')"
+    fresh = bridge.loader.get("fresh", lambda: code(source, isolation="invocation"))
+    errors = await asyncio.gather(*(ask(fresh) for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in errors] == [WorkerLoadError] * 3
+    assert len({error.invocation_id for error in errors}) == 3  # type: ignore[union-attr]
+
+
 async def test_instances_of_one_image_do_not_repeat_their_randomness(bridged: Any) -> None:
     """Fresh instances of one worker draw different numbers, also at module scope of the copies."""
     bridge = await bridged()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from otelbridge.sandbox import CoreInstance, CoreModule, CoreRuntime, Engine, JsRuntime, Meter, wasm
+from otelbridge.sandbox.javascript import runtime as runtime_room
 from tests.sandbox.guests import Build, Start
+from tests.sandbox.images import Images
 
 MIB = 1 << 20
 SECOND = 1_000_000_000
@@ -38,6 +40,16 @@ def core(engine: Engine) -> CoreRuntime:
 def javascript(engine: Engine) -> JsRuntime:
     """The JavaScript engine, started."""
     return JsRuntime(engine)
+
+
+@pytest.fixture(params=["patched", "compiled"])
+def images(request: pytest.FixtureRequest, javascript: JsRuntime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Images]:
+    """Makes images of both kinds, and instances of them that are closed at the end."""
+    monkeypatch.setattr(runtime_room, "MOST_PATCHED_PAGES", 10_000 if request.param == "patched" else 0)
+    images = Images(javascript)
+    yield images
+    for instance in images.made:
+        instance.close()
 
 
 @pytest.fixture

@@ -62,6 +62,32 @@ def test_bounded(tmp_path: Path) -> None:
     assert [key for key in "abcd" if (tmp_path / "c" / key).exists()] == ["a", "c", "d"]
 
 
+def test_seldom_looked_through(tmp_path: Path) -> None:
+    """What is small against the bound is counted first: the bound holds after a sixty-fourth of it was put."""
+    cache = Cache(tmp_path / "c", max_bytes=64_000)
+    for i in range(100):
+        cache.put(f"{i}", {}, {"x": bytes(900)})
+        os.utime(tmp_path / "c" / f"{i}", (i, i))
+        assert sum(file.stat().st_size for file in (tmp_path / "c").rglob("*")) <= 64_000 + 3 * 900 + 200 * 4096
+    assert not (tmp_path / "c" / "0").exists()
+    assert (tmp_path / "c" / "99").exists()
+
+
+def test_who_was_first_stays(tmp_path: Path) -> None:
+    """Without `replace` a good entry is kept and returned; one that is damaged and was found so is not in the way."""
+    cache = Cache(tmp_path / "c")
+    cache.put("k", {"by": "one"}, {"x": b"1"}, replace=False)
+    entry = cache.put("k", {"by": "two"}, {"x": b"2"}, replace=False)
+    assert entry is not None
+    assert (entry.meta, entry.files["x"].read_bytes()) == ({"by": "one"}, b"1")
+    assert [place.name for place in (tmp_path / "c").iterdir()] == ["k"]
+    (tmp_path / "c" / "k" / "x").write_bytes(b"3")
+    assert cache.get("k") is None
+    entry = cache.put("k", {"by": "two"}, {"x": b"2"}, replace=False)
+    assert entry is not None
+    assert entry.meta == {"by": "two"}
+
+
 def test_not_a_directory(tmp_path: Path) -> None:
     """A file or a link in the place of the directory is refused."""
     (tmp_path / "file").write_text("")

@@ -5,69 +5,15 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from otelbridge.loader.messages import frame, frames
-from otelbridge.sandbox import Engine, Image, JsInstance, JsRuntime, Meter, Stop, binary
+from otelbridge.sandbox import Engine, JsRuntime, Stop, binary
 from otelbridge.sandbox.javascript.runtime import ENGINE
 from otelbridge.sandbox.pages import PAGE_BYTES, WrittenPages
-
-MIB = 1 << 20
-SECOND = 1_000_000_000
-REQUEST = frame(["invoke", "fetch", None, None, ["GET", "http://w/", [], None, {}]])
-WORKER = """let count = 0;
-export default { fetch(request) {
-  globalThis.left = (globalThis.left ?? 0) + 1;
-  Array.prototype.mark = 'x';
-  console.log('a line');
-  const big = new Array(%d).fill('an entry');
-  return new Response(`${++count} ${globalThis.left} ${Math.random()} ${big.length}`);
-} }"""
+from tests.sandbox.images import MIB, WORKER, Images, ask
 
 pytestmark = pytest.mark.skipif(not WrittenPages().works, reason="this kernel has no PAGEMAP_SCAN")
-
-
-@pytest.fixture
-def images(javascript: JsRuntime) -> Iterator[Images]:
-    """Makes images of workers, and instances of them that are closed at the end."""
-    images = Images(javascript)
-    yield images
-    for instance in images.made:
-        instance.close()
-
-
-class Images:
-    """See the fixture."""
-
-    def __init__(self, runtime: JsRuntime) -> None:
-        self.runtime = runtime
-        self.made: list[JsInstance] = []
-
-    async def image(self, source: str) -> Image:
-        first = self.runtime.new(memory_bytes=64 * MIB)
-        first.begin(262_144)
-        data = frame(["module", "index.js", "js"], source.encode()) + frame(["load", "index.js", {}])
-        assert next(iter(frames(await first.run(data, Meter(5 * SECOND)))))[0][0] == "loaded"
-        first.reset_ring()
-        image = self.runtime.make_image(first)
-        first.close()
-        return image
-
-    def new(self, image: Image) -> JsInstance:
-        instance = self.runtime.new(memory_bytes=64 * MIB, image=image)
-        self.made.append(instance)
-        return instance
-
-
-async def ask(instance: JsInstance, cpu_ns: int = SECOND) -> list[str]:
-    """One request; the words of its response."""
-    instance.begin(262_144)
-    for message, blob in frames(await instance.run(REQUEST, Meter(cpu_ns))):
-        if message[0] == "response":
-            return blob.decode().split()
-    return []
 
 
 async def test_every_run_is_the_first(images: Images) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from otelbridge.sandbox.counters import NOTHING, RingCounters
+from otelbridge.sandbox.pages import Pages
 from otelbridge.sandbox.stop import MEMORY_STOP, Meter, Stop, from_trap
 from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
@@ -40,7 +41,7 @@ class JsInstance:
         self._u32, self._u64 = memory.words(state, STATE_BYTES)
         self._read = 0  # how far the ring has been read
         self._started = 0
-        self._image: tuple[int, Mapping[int, bytes], Mapping[int, bytes], int, int] | None = None
+        self._image: tuple[int, Pages, Pages, int, int] | None = None
 
     @property
     def dead(self) -> bool:
@@ -148,7 +149,7 @@ class JsInstance:
         """A copy of a range of the memory, for an image."""
         return self._memory.read(pointer, length)
 
-    def restorable(self, size: int, delta: Mapping[int, bytes], base: Mapping[int, bytes], stack: int) -> None:
+    def restorable(self, size: int, delta: Pages, base: Pages, stack: int) -> None:
         """Say what restore() restores: the pages of the image; `stack`: the extern of the engine's stack pointer."""
         self._image = size, delta, base, stack, self._store.global_i32(stack)
 

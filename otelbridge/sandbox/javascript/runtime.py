@@ -1,41 +1,28 @@
-"""The JavaScript engine, compiled once, and the images that instances start from."""
+"""The JavaScript engine, compiled once, and the making of instances and images."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from otelbridge.errors import SandboxError
 from otelbridge.sandbox import binary, image, wasm
 from otelbridge.sandbox.binary import Malformed
-from otelbridge.sandbox.engine import Engine, Template
+from otelbridge.sandbox.engine import Engine
 from otelbridge.sandbox.image import Split
+from otelbridge.sandbox.javascript.image import MOST_PATCHED_PAGES, Image
 from otelbridge.sandbox.javascript.instance import JsInstance
-from otelbridge.sandbox.pages import differing
+from otelbridge.sandbox.pages import Pages, differing
 from otelbridge.sandbox.stop import Meter, Stop
 from otelbridge.sandbox.store import Memory, OutOfBounds, Store
 from otelbridge.sandbox.wasm import Failure, Trap
 
-__all__ = ["ENGINE", "Image", "JsRuntime"]
+__all__ = ["ENGINE", "JsRuntime"]
 
 ENGINE = Path(__file__).parent / "engine.wasm"
 _START_CPU_NS = 10_000_000_000
-
-
-class Image:
-    """A memory image; `size` in bytes, `state`: where the state struct is in it. `delta`: the pages, by offset, in which it
-    differs from the `base` of all images, for restoring used instances; the base itself has neither."""
-
-    __slots__ = ("base", "delta", "size", "state", "template")
-
-    def __init__(
-        self, template: Template, size: int, state: int, delta: Mapping[int, bytes] | None = None, base: Mapping[int, bytes] | None = None
-    ) -> None:
-        self.template = template
-        self.size = size
-        self.state = state
-        self.delta = delta
-        self.base = base
 
 
 class _Booting:
@@ -63,23 +50,24 @@ class JsRuntime:
         except Malformed as e:
             raise SandboxError(f"The JavaScript engine {path} is damaged: {e}.") from None
         self._code = engine.code(engine.compile_cached("javascript", parts.code))
-        self._base = self._stored(code) or self._boot(parts, code)
-        self._base_pages: dict[int, bytes] | None = None
+        self._base_key = engine.key("javascript base", code)
+        self._base, self._base_pages = self._stored() or self._boot(parts)
 
-    def _stored(self, code: bytes) -> Image | None:
+    def _stored(self) -> tuple[Image, Pages] | None:
         """The base image that an earlier start left in the cache: 10 ms instead of 200 for running the prelude."""
-        entry = self._engine.cache.get(self._engine.key("javascript image", code))
+        entry = self._engine.cache.get(self._base_key)
         if entry is None:
             return None
         try:
             module = self._engine.load(entry.files["image"])
-        except Failure:
+            pages = Pages.mapped(entry.files["pages"])
+        except (Failure, OSError):
             return None
-        return Image(self._engine.template(module), int(entry.meta["size"]), int(entry.meta["state"]))
+        return Image(self._engine.template(module), int(entry.meta["size"]), int(entry.meta["state"])), pages
 
-    def _boot(self, parts: Split, code: bytes) -> Image:
-        """Run the prelude once and keep the memory it leaves."""
-        first = self._image(parts.image, parts.limits.minimum * binary.PAGE, 0)
+    def _boot(self, parts: Split) -> tuple[Image, Pages]:
+        """Run the prelude once and keep the memory it leaves, and its pages: what images of workers differ in from it."""
+        first = Image(self._engine.template(self._engine.compile(parts.image)), parts.limits.minimum * binary.PAGE, 0)
         store, instance, view = self._open(first, self._engine.max_memory_bytes)
         try:
             meter, guest = Meter(_START_CPU_NS), _Booting()
@@ -89,17 +77,15 @@ class JsRuntime:
                 words, _ = view.words(state, 32)
                 raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
             size = view.size
-            module = self._engine.compile(image.image(size, view.read))
+            template = self._engine.template(self._engine.compile(image.image(size, view.read)))
+            pages = differing(size, view.read, None)
         except (Trap, Failure, Stop, OutOfBounds) as e:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
             store.close()
-        meta = {"size": str(size), "state": str(state)}
-        self._engine.cache.put(self._engine.key("javascript image", code), meta, {"image": bytes(module.serialize())})
-        return self._stored(code) or Image(self._engine.template(module), size, state)
-
-    def _image(self, module: bytes, size: int, state: int) -> Image:
-        return Image(self._engine.template(self._engine.compile(module)), size, state)
+        files = {"image": template.serialize(), "pages": pages}
+        self._engine.cache.put(self._base_key, {"size": str(size), "state": str(state)}, files)
+        return self._stored() or (Image(template, size, state), Pages.of(pages))
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
         store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=7)
@@ -107,7 +93,12 @@ class JsRuntime:
             owner = store.instantiate_pre(base.template.address)
             extern = store.export(owner, b"memory", wasm.MEMORY)
             instance = store.instantiate(self._code.address, extern, 1)
-            return store, instance, store.memory(extern)
+            memory = store.memory(extern)
+            if base.patched and base.pages is not None:
+                if memory.size < base.size:
+                    store.grow(memory, (base.size - memory.size) // binary.PAGE)
+                memory.patch(base.pages)
+            return store, instance, memory
         except BaseException:
             store.close()
             raise
@@ -118,9 +109,11 @@ class JsRuntime:
         store, instance, memory = self._open(base, memory_bytes)
         made = JsInstance(store, memory, base.state, store.function(instance, b"ob_run"), store.function(instance, b"ob_reserve"))
         made.limit(memory_bytes)
-        if image is not None and image.delta is not None and image.base is not None:
-            made.restorable(image.size, image.delta, image.base, store.export(instance, b"__stack_pointer", wasm.GLOBAL))
+        if base.pages is not None and self._engine.written.works:
+            made.restorable(base.size, base.pages, self._base_pages, store.export(instance, b"__stack_pointer", wasm.GLOBAL))
         return made
+
+    # ---------------------------------------------------------------------------------------------------- images
 
     def make_image(self, instance: JsInstance) -> Image:
         """An image of an idle instance. Only before it served a request: what it knows, all instances of it will know.
@@ -128,16 +121,30 @@ class JsRuntime:
         Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
         """
         size = instance.memory_bytes
-        made = self._image(image.image(size, instance.peek), size, self._base.state)
-        if self._engine.written.works:
-            made.base = self._pages_of_base()
-            made.delta = differing(size, instance.peek, made.base)
-        return made
+        pages = Pages.of(differing(size, instance.peek, self._base_pages))
+        if len(pages.at) <= MOST_PATCHED_PAGES:
+            return Image(self._base.template, size, self._base.state, pages, patched=True)
+        module = self._engine.compile(image.image(size, instance.peek))
+        return Image(self._engine.template(module), size, self._base.state, pages)
 
-    def _pages_of_base(self) -> dict[int, bytes]:
-        """What is in the base image, by pages: 1.5 MB, made when the first image of a worker needs it."""
-        if self._base_pages is None:
-            store, _, memory = self._open(self._base, self._engine.max_memory_bytes)
-            self._base_pages = differing(memory.size, memory.read, {})
-            store.close()
-        return self._base_pages
+    def files_of(self, image: Image) -> dict[str, bytes]:
+        """A worker's image as it is stored."""
+        pages = {"pages": image.pages.packed()} if image.pages is not None else {}
+        return pages if image.patched else {"image": image.template.serialize(), **pages}
+
+    def image_of(self, size: int, files: Mapping[str, Path]) -> Image | None:
+        """A worker's image of verified files; None when they can't be used."""
+        try:
+            pages = Pages.mapped(files["pages"])
+            template = self._engine.template(self._engine.load(files["image"])) if "image" in files else self._base.template
+        except (Failure, OSError):
+            return None
+        return Image(template, size, self._base.state, pages, patched="image" not in files)
+
+    def key(self, name: str) -> str:
+        """The cache key of a worker's image: only what is made from the same engine and the same base can use it."""
+        return self._engine.key("javascript image", f"{self._base_key} {self._base_digest} {name}".encode())
+
+    @functools.cached_property
+    def _base_digest(self) -> str:
+        return hashlib.sha256(self._base_pages.packed()).hexdigest()
