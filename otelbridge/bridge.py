@@ -63,6 +63,7 @@ class Bridge:
         )
         self._stack.callback(writer.close)
         self.tail_stage = TailStage(spool=writer)
+        self.tail_stage.cut(writer.cut_bytes)
         self._stack.push_async_callback(self.tail_stage.aclose)
         control = ControlPlane(settings=settings, notice=self.tail_stage.notice, numbers=self._numbers, tail_calls=self.tail_stage.calls)
         control.processes = [ProcessState("main", "all", "running", rfc3339(time.time_ns()), os.getpid())]

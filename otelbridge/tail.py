@@ -59,6 +59,14 @@ class TailStage:
         if self._spool is not None:
             self._spool.append(encode(Notice(time.time_ns(), level, text, dict(fields), worker_id)), rank=_LAST)
 
+    def cut(self, size: int) -> None:
+        """Tell of the bytes of an unfinished frame that were cut off the spool when it was opened, if there were any."""
+        if size:
+            text = (
+                f"{size} bytes of an unfinished frame were cut off the spool: its process was killed, or the power failed, while it wrote"
+            )
+            self.notice("warn", text, event="otelbridge.spool.cut", bytes=size)
+
     def deliver(self, tails: Sequence[object], item: TraceItem) -> None:
         """Call each tail with the item after the caller went on: started in order, each on its own, so that a slow
         or throwing one holds up no other."""

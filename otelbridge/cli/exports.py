@@ -50,6 +50,8 @@ def _show(form: str | None, url: str, token: str | None) -> None:
     workers = [{"worker": worker.get("workerId")} | row for worker in ledger.get("workers") or [] for row in _rows(worker)]
     total = [{"worker": "total"} | row for row in _rows(ledger.get("total") or {})]
     table([*workers, *total], ["worker", *COLUMNS])
+    for one in ledger.get("damaged") or []:
+        click.echo(safe(f"spool {one.get('spool')}: {one.get('bytes')} bytes can't be read, because they were torn or changed on disk"))
 
 
 @exports.command("dead-letters")

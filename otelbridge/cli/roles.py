@@ -204,6 +204,7 @@ async def _open_spool(settings: Settings, start: Start, stack: contextlib.AsyncE
     )
     stack.callback(writer.close)
     stage = TailStage(spool=writer)
+    stage.cut(writer.cut_bytes)
     stack.push_async_callback(stage.aclose)
     if start.notice is not None:
         stage.notice("error", start.notice, event="otelbridge.process.restarted", process=start.name)

@@ -212,12 +212,16 @@ class Exporter:
             resources=(self._resources.shared, self._resources.bridge),
             measure=self._measures,
             on_end=self.own_traces.loaded if self.own_traces is not None else None,
+            on_damage=self._damaged,
         )
 
     def _measures(self) -> list[Measure]:
         own = self.own_traces
         traced = own_spans(own.sent, own.dropped) if own is not None else []
-        return measures(self._accounted(), self._spools) + traced + (self._own() if self._own is not None else [])
+        return measures(self._accounted(), self._spools, self._damage()) + traced + (self._own() if self._own is not None else [])
+
+    def _damage(self) -> dict[str, int]:
+        return self._metrics.damaged if self._metrics is not None else {}
 
     def _accounted(self) -> dict[tuple[str, Signal], Lane | MetricsTarget]:
         """All that has a ledger."""
@@ -271,7 +275,7 @@ class Exporter:
 
     def exports(self) -> dict[str, Any]:
         """The loss ledger, as GET /v1/exports shows it, of what has been counted so far."""
-        return exports(self.destinations, self._accounted(), untold(self._spools))
+        return exports(self.destinations, self._accounted(), untold(self._spools), self._damage())
 
     async def ledger(self) -> dict[str, Any]:
         """exports() of all that was appended by now. What a spool left out is first in its own counts and then, as a notice,
@@ -320,6 +324,11 @@ class Exporter:
         key = (destination, worker_id, reason, signal)
         if key in self._losses or len(self._losses) < 1000:
             self._losses[key] = self._losses.get(key, 0) + count
+
+    def _damaged(self, spool: str, size: int) -> None:
+        if self._tell is not None:
+            text = f"{size} damaged bytes of the spool {spool} were skipped"
+            self._tell("error", text, event="otelbridge.spool.skipped", spool=spool, bytes=size)
 
     async def _tell_losses(self) -> None:
         """Losses become records of the bridge itself, a few seconds' worth in one."""

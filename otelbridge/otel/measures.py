@@ -32,8 +32,8 @@ def own_spans(sent: int, dropped: int) -> list[Measure]:
     return [Measure("otelbridge.own_traces.spans", "{span}", "The bridge's own spans, by what became of them.", True, values)]
 
 
-def measures(lanes: Mapping[tuple[str, Signal], Any], spools: Iterable[Path]) -> list[Measure]:
-    """All of them. Blocking: it looks at the sizes of files."""
+def measures(lanes: Mapping[tuple[str, Signal], Any], spools: Iterable[Path], damaged: Mapping[str, int]) -> list[Measure]:
+    """All of them; `damaged`: bytes by the name of the spool. Blocking: it looks at the sizes of files."""
     spools = list(spools)
     out = [
         Measure("otelbridge.spool.size", "By", "Bytes that the spool holds.", False, [(_spool(d), float(_size(d))) for d in spools]),
@@ -43,6 +43,13 @@ def measures(lanes: Mapping[tuple[str, Signal], Any], spools: Iterable[Path]) ->
             "Records the spool had to leave out that no notice tells of yet.",
             False,
             [(_spool(d), float(sum(t.logs + t.spans for _, _, t in pending_drops(d)))) for d in spools],
+        ),
+        Measure(
+            "otelbridge.spool.damaged",
+            "By",
+            "Bytes of the spool that held nothing that can be read: torn by a kill or a power cut, or changed on disk.",
+            True,
+            [(_spool(d), float(damaged.get(d.name, 0))) for d in spools],
         ),
     ]
     accounts = {key: total(lane.ledger.accounts.values()) for key, lane in lanes.items()}

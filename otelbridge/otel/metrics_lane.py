@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from otelbridge.lasting import LastingTask
-from otelbridge.model.part import Part
+from otelbridge.model.part import Notice, Part
 from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import takes
@@ -83,7 +83,11 @@ class MetricsTarget:
 
 
 class MetricsLane:
-    """See the module's text. `measure` gives the bridge's own metrics; it may block."""
+    """See the module's text. `measure` gives the bridge's own metrics; it may block.
+
+    `damaged`: bytes of each spool that held nothing that could be read. `on_damage` is called with a spool and its bytes for
+    what is found by reading; of what was cut off when a spool was opened, a notice in it tells.
+    """
 
     def __init__(
         self,
@@ -97,9 +101,12 @@ class MetricsLane:
         resources: tuple[bytes, bytes],
         measure: Callable[[], list[Measure]],
         on_end: Callable[[Part], None] | None = None,
+        on_damage: Callable[[str, int], None] | None = None,
     ) -> None:
         self._items = items
         self._on_end = on_end
+        self._on_damage = on_damage
+        self.damaged: dict[str, int] = {}
         self.aggregate = Aggregate(exponential=options.exponential)
         # Destinations that want some workers only: an aggregate for each choice of them.
         self._chosen = {t.workers: Aggregate(exponential=options.exponential) for t in targets if t.workers}
@@ -194,8 +201,22 @@ class MetricsLane:
                         except Exception:  # of one invocation: the others must not be missed for it
                             _log.exception("metrics: an invocation in spool %s can't be counted", name)
                         self._positions[name] = frame.position
+                    self._read_up(name, reader)
             if failed is not None:
                 raise failed
+
+    def _read_up(self, spool: str, reader: SpoolReader) -> None:
+        """All that was read is taken in: what was skipped on the way belongs to the same note."""
+        self._positions[spool] = reader.position
+        skipped, reader.damaged_bytes = reader.damaged_bytes, 0
+        if skipped:
+            self._damage(spool, skipped)
+            if self._on_damage is not None:
+                self._on_damage(spool, skipped)
+
+    def _damage(self, spool: str, size: int) -> None:
+        self.damaged[spool] = self.damaged.get(spool, 0) + size
+        self._dirty = True
 
     def _changed(self) -> None:
         self._dirty = True
@@ -214,6 +235,8 @@ class MetricsLane:
                     aggregate.record(item, exemplar=sampled)
             if self._on_end is not None:
                 self._on_end(item)
+        elif isinstance(item, Notice) and item.fields.get("event") == "otelbridge.spool.cut":
+            self._damage(spool, item.fields["bytes"])
 
     async def _send_in_turns(self, target: MetricsTarget) -> None:
         while True:
@@ -244,6 +267,7 @@ class MetricsLane:
         value = {
             "started": self._started_ns,
             "positions": self._positions,
+            "damaged": self.damaged,
             "series": self.aggregate.snapshot(),
             "chosen": [[list(workers), aggregate.snapshot()] for workers, aggregate in self._chosen.items()],
             "targets": {
@@ -267,6 +291,7 @@ class MetricsLane:
         value: dict[str, Any] = self._journal.entries[-1]
         self._journal.entries = []
         self._started_ns = value["started"]
+        self.damaged = value.get("damaged", {})
         self.aggregate.restore(value["series"])
         for workers, series in value.get("chosen", ()):
             if (chosen := self._chosen.get(tuple(workers))) is not None:

@@ -26,10 +26,14 @@ def untold(spools: Iterable[Path]) -> Untold:
 
 
 def exports(
-    destinations: Sequence[Destination], lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget], missed: Untold
+    destinations: Sequence[Destination],
+    lanes: Mapping[tuple[str, Signal], Lane | MetricsTarget],
+    missed: Untold,
+    damaged: Mapping[str, int],
 ) -> dict[str, Any]:
     """See design.md, "Contract details". Counts of a worker are sums over the destinations, each of which gets its own copy;
-    with several, they are also given one by one. The bridge's own records are counted apart, under "bridge"."""
+    with several, they are also given one by one. The bridge's own records are counted apart, under "bridge". `damaged`: bytes
+    of spools that can't be read; nobody knows how many records they were."""
     accounts = {key: _with_untold(lane, key[1], missed) for key, lane in lanes.items()}
     workers = sorted({w for (_, signal), of in accounts.items() if signal != METRICS for w in of if w != BRIDGE})
     names = [d.name for d in destinations]
@@ -62,6 +66,7 @@ def exports(
         ],
         "total": {LOGS: line(LOGS, None), SPANS: line(SPANS, None)},
         "bridge": {LOGS: line(LOGS, BRIDGE)},
+        "damaged": [{"spool": spool, "bytes": size} for spool, size in sorted(damaged.items())],
     }
 
 

@@ -53,7 +53,7 @@ class SpoolReader:
     def __init__(self, directory: Path, name: str | None, *, start: Literal["oldest", "newest"] = "oldest") -> None:
         self.directory = directory
         self.name = name
-        self.damaged_bytes = 0  # skipped: a crc did not match
+        self.damaged_bytes = 0  # skipped: a crc did not match, or a segment's head
         self._fd = -1
         self._fd_segment = -1
         self._boot = 0
@@ -81,7 +81,7 @@ class SpoolReader:
         """The next frames, none when there are none yet; at least one when there is one, whatever its size."""
         frames: list[Frame] = []
         left = max_bytes
-        before, crossed = self._position, len(self._crossings)
+        before, crossed, damaged = self._position, len(self._crossings), self.damaged_bytes
         try:
             while left > 0 and len(frames) < max_frames:
                 got = self._read_segment(left, max_frames - len(frames))
@@ -90,7 +90,7 @@ class SpoolReader:
                 if not got and not self._next_segment():
                     break
         except OSError:  # what was read so far is read again
-            self._position = before
+            self._position, self.damaged_bytes = before, damaged
             del self._crossings[crossed:]
             raise
         return frames
@@ -186,6 +186,10 @@ class SpoolReader:
                 return True  # it came after the last look: read it
             if (rest := os.fstat(self._fd).st_size - offset) > 0:
                 self._skipped(rest)
+        else:
+            with contextlib.suppress(FileNotFoundError):  # not damaged, but removed
+                if (whole := segment_path(self.directory, segment).stat().st_size) > 0:
+                    self._skipped(whole)
         self.close()
         self._crossings.append((self._position, Position(following, 0)))
         self._position = Position(following, 0)

@@ -34,7 +34,10 @@ _FRESH_SECONDS = 0.05
 
 
 class SpoolWriter:
-    """One per process and directory; a lock refuses a second one with SpoolError. Thread-safe."""
+    """One per process and directory; a lock refuses a second one with SpoolError. Thread-safe.
+
+    `cut_bytes`: of a frame that an earlier process began and did not finish, which is gone; whoever opens the spool tells of it.
+    """
 
     def __init__(self, directory: Path, *, segment_bytes: int = 16 << 20, max_bytes: int = 1 << 30, sync_ms: int = 100) -> None:
         self._directory = directory
@@ -56,7 +59,7 @@ class SpoolWriter:
         self.appended = 0
         self._lock_fd = _take(directory, self._boot)
         try:
-            self._segment = _repair(directory)
+            self._segment, self.cut_bytes = _repair(directory)
             self._fd = self._create(self._segment)
             self._drops = Drops(directory)
             self._measure()
@@ -285,18 +288,18 @@ def _take(directory: Path, boot: int) -> int:
     return fd
 
 
-def _repair(directory: Path) -> int:
-    """Cut an unfinished frame off the newest segment; the number of the segment to begin."""
+def _repair(directory: Path) -> tuple[int, int]:
+    """Cut an unfinished frame off the newest segment; the number of the segment to begin, and how many bytes were cut off."""
     segments = list_segments(directory)
     if not segments:
-        return highest_committed(directory) + 1
+        return highest_committed(directory) + 1, 0
     path = segment_path(directory, segments[-1])
     data = path.read_bytes()
     keep = good_length(data)
     if keep < len(data):
         _log.info("spool %s: cut an unfinished frame of %d bytes off %s", directory, len(data) - keep, path.name)
         os.truncate(path, keep)
-    return max(segments[-1], highest_committed(directory)) + 1
+    return max(segments[-1], highest_committed(directory)) + 1, len(data) - keep
 
 
 def _notice(worker_id: str, reason: str, left: Tally) -> Notice:

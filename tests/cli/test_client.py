@@ -157,6 +157,9 @@ def test_the_ledger_reads_as_a_table(peer: Callable[..., Peer], invoke: Invoke) 
     assert "last error: 503" in shown
     assert shown.splitlines()[-1].split() == ["total", "logs", "10", "7", "1", "0", "2", "spoolFull", "2"]
     assert json.loads(invoke("exports", "--url", service.url).stdout) == LEDGER
+    service = peer(LEDGER | {"damaged": [{"spool": "main", "bytes": 66}]})
+    shown = invoke("exports", "--format", "pretty", "--url", service.url).stdout
+    assert shown.splitlines()[-1].startswith("spool main: 66 bytes can't be read")
 
 
 def test_the_port_of_the_service_is_that_of_its_setting(peer: Callable[..., Peer], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def metrics(spool: Path) -> str:
     lines = ["| metric | kind | unit | what |", "|---|---|---|---|"]
     for name, instrument in INSTRUMENTS.items():
         lines.append(f"| `{name}` | {'histogram' if instrument.bounds else 'counter'} | {instrument.unit} | {instrument.text} |")
-    for measure in measures({("otlp", LOGS): Lane()}, [spool]):
+    for measure in measures({("otlp", LOGS): Lane()}, [spool], {}):
         lines.append(f"| `{measure.name}` | {'counter' if measure.grows else 'gauge'} | {measure.unit} | {measure.text} |")
     return "\n".join(lines) + "\n"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from otelbridge.otel import aggregate
 from otelbridge.otel.aggregate import OVERFLOW, Aggregate, copied, difference
 from otelbridge.otel.points import MAX_BUCKETS, Exponential, Histogram, Sum, _index
 from otelbridge.spool import SpoolWriter
+from otelbridge.tail import TailStage
 from tests.collector import FakeCollector, attributes
 from tests.otel.conftest import MakeExporter, append, new_part
 
@@ -107,6 +110,37 @@ async def test_prometheus_text_is_well_formed(collector: FakeCollector, writer: 
     assert 'otelbridge_export_delivered_total{destination="otlp",signal="logs"} 5' in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
+
+
+async def test_bytes_that_can_not_be_read_are_counted_once(tmp_path: Path, exporting: MakeExporter) -> None:
+    """What changed on disk and what a kill tore is in the metric, in the ledger and in records of the bridge, once through restarts."""
+    directory = tmp_path / "spool" / "main"
+    async with SpoolWriter(directory) as writer:
+        append(writer, *(new_part("x") for _ in range(3)))
+        (path,) = directory.glob("*.seg")
+        size = path.stat().st_size
+        changed = bytearray(path.read_bytes())
+        changed[size // 2] ^= 1
+        path.write_bytes(changed)
+    told: list[dict[str, Any]] = []
+    for _ in range(2):
+        async with exporting(tell=lambda *_, **fields: told.append(fields)) as exporter:
+            assert await exporter.drain(10)
+            (found,) = exporter.exports()["damaged"]
+            assert (found["spool"], size // 4 < found["bytes"] < size // 2) == ("main", True)
+            assert f'otelbridge_spool_damaged_bytes_total{{spool="main"}} {found["bytes"]}' in exporter.metrics_text().splitlines()
+    assert told == [{"event": "otelbridge.spool.skipped", "spool": "main", "bytes": found["bytes"]}]
+    async with SpoolWriter(directory) as writer:
+        append(writer, new_part("torn"))
+        path = max(directory.glob("*.seg"))
+    os.truncate(path, path.stat().st_size - 100)
+    torn = path.stat().st_size - 16  # the head of the segment
+    async with SpoolWriter(directory) as writer:
+        TailStage(spool=writer).cut(writer.cut_bytes)
+        for _ in range(2):
+            async with exporting() as exporter:
+                assert await exporter.drain(10)
+                assert exporter.exports()["damaged"] == [{"spool": "main", "bytes": found["bytes"] + torn}]
 
 
 def test_series_are_bounded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -160,7 +161,7 @@ def test_a_directory_that_cant_be_made_is_a_spool_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, FRAME_BYTES, FRAME_BYTES + 3, 60])
 def test_a_torn_tail_is_cut_off_at_open(tmp_path: Path, cut: int) -> None:
-    """A frame that was never finished disappears; all before it are read, and new ones follow."""
+    """A frame that was never finished disappears, its bytes are counted; all before it are read, and new ones follow."""
     writer = SpoolWriter(tmp_path)
     for i in range(5):
         writer.append(b"%d" % i * 50)
@@ -168,6 +169,7 @@ def test_a_torn_tail_is_cut_off_at_open(tmp_path: Path, cut: int) -> None:
     path = tmp_path / segments(tmp_path)[-1]
     os.truncate(path, path.stat().st_size - cut)
     writer = SpoolWriter(tmp_path)
+    assert writer.cut_bytes == FRAME_BYTES + 50 - cut
     writer.append(b"next")
     reader = SpoolReader(tmp_path, "a")
     assert drain(reader) == [b"%d" % i * 50 for i in range(4)] + [b"next"]
@@ -188,6 +190,29 @@ def test_a_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
     assert drain(reader) == [b"%d" % i * 50 for i in (0, 1, 3, 4)]
     assert reader.damaged_bytes == 50 + FRAME_BYTES
     writer.close()
+
+
+def test_a_segment_without_its_head_is_counted(tmp_path: Path) -> None:
+    """A segment whose first bytes have changed is skipped as a whole, and all of its bytes are counted, also when reading fails on the way."""
+    with contextlib.closing(SpoolWriter(tmp_path)) as writer:
+        writer.append(b"gone")
+    path = tmp_path / segments(tmp_path)[-1]
+    with contextlib.closing(SpoolWriter(tmp_path)) as writer:
+        writer.append(b"next")
+        with open(path, "r+b") as file:
+            file.write(b"?")
+        size = path.stat().st_size
+        reader = SpoolReader(tmp_path, "a")
+        following = tmp_path / segments(tmp_path)[-1]
+        following.rename(hidden := tmp_path / "hidden")
+        following.mkdir()
+        with pytest.raises(OSError, match="directory"):
+            reader.read()
+        following.rmdir()
+        hidden.rename(following)
+        assert reader.damaged_bytes == 0
+        assert drain(reader) == [b"next"]
+        assert reader.damaged_bytes == size
 
 
 @settings(max_examples=60, deadline=None)
