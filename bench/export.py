@@ -133,7 +133,10 @@ async def _ours(endpoint: str, records: int) -> dict[str, float]:
         writer = SpoolWriter(folder / "spool" / "main")
         payloads = [encode(_part(number)) for number in range(records // LINES)]  # the loader's work, not the export's
         exporter = Exporter(
-            settings=Settings(environ={}), environment=Environment(variables), spools=[folder / "spool" / "main"], data_dir=folder
+            settings=Settings(environ={}, flags={"data_dir": folder}),
+            environment=Environment(variables),
+            spools=[folder / "spool" / "main"],
+            data_dir=folder,
         )
         async with exporter:
             writer.subscribe(exporter.wake)

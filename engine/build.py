@@ -1,4 +1,4 @@
-"""The steps from pinned sources to engine.wasm, cached by a hash of everything that goes in."""
+"""The steps from pinned sources to engine.wasm and encoder.wasm, cached by a hash of everything that goes in."""
 
 from __future__ import annotations
 
@@ -38,13 +38,17 @@ FLAGS = (
 )
 OPTIMIZE = "-O2"
 LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=4194304", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
+# The exporter's encoder: a module of its own, so that it can't reach anything of a guest's. Its depth of calls is bounded.
+ENCODER_FLAGS = ("--target=wasm32-wasi", "-fno-sanitize=undefined", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-I.")
+ENCODER_LINK_FLAGS = ("-mexec-model=reactor", "-Wl,-z,stack-size=262144", "-Wl,--strip-debug")
+MODULES = {"engine.wasm": wasm.EXPORTS, "encoder.wasm": wasm.ENCODER_EXPORTS}
 # worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.
 UNITS = ("worker.c", "prelude.c", "quickjs/libregexp.c", "quickjs/libunicode.c", "quickjs/dtoa.c")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A finished engine. `folder` holds engine.wasm, prelude.js and licenses/; `cached` says that nothing was compiled."""
+    """Finished modules. `folder` holds engine.wasm, encoder.wasm, prelude.js and licenses/; `cached` says that nothing was compiled."""
 
     folder: Path
     key: str
@@ -59,12 +63,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def build(root: Path, *, cache: Path | None = None, optimize: str = OPTIMIZE) -> Built:
-    """Build the engine from the C and prelude sources below `root`, or take it from the cache."""
+    """Build both modules from the C and prelude sources below `root`, or take them from the cache."""
     started = time.monotonic()
     cache = cache or cache_folder()
-    javascript = root / "otelbridge" / "sandbox" / "javascript"
-    inputs = _inputs(javascript)
-    rows = prelude.packages(javascript / "prelude")
+    inputs = _inputs(root / "otelbridge")
+    rows = prelude.packages(root / "otelbridge" / "sandbox" / "javascript" / "prelude")
     key = _key(inputs, rows, optimize)
     folder = cache / key
     if _usable(folder):
@@ -85,20 +88,26 @@ def build(root: Path, *, cache: Path | None = None, optimize: str = OPTIMIZE) ->
 
 
 def install(built: Built, root: Path) -> Path:
-    """Copy the engine and the licence texts into the package's folders. An unchanged file keeps its time stamp."""
+    """Copy the modules and the licence texts into the package's folders; where the engine is. An unchanged file keeps its time stamp."""
     target = root / "otelbridge" / "sandbox" / "javascript" / "engine.wasm"
     _copy(built.folder / "engine.wasm", target)
+    _copy(built.folder / "encoder.wasm", root / "otelbridge" / "otel" / "encoder.wasm")
     for text in sorted((built.folder / "licenses").iterdir()):
         _copy(text, root / "otelbridge" / "licenses" / text.name)
     return target
 
 
-def _inputs(javascript: Path) -> dict[str, bytes]:
-    """Return the project's own sources by relative name: the shim's C files and the prelude's scripts."""
-    files = [*javascript.glob("engine/*.[ch]"), *javascript.glob("prelude/*.js")]
-    if not any(file.name == "worker.c" for file in files):
-        raise BuildError("compile", f"there is no {javascript / 'engine' / 'worker.c'}")
-    return {file.relative_to(javascript).as_posix(): file.read_bytes() for file in sorted(files)}
+def _inputs(package: Path) -> dict[str, bytes]:
+    """Return the project's own sources by relative name: the shim's C files, the prelude's scripts and the encoder."""
+    javascript = package / "sandbox" / "javascript"
+    files = {
+        file.relative_to(javascript).as_posix(): file for pattern in ("engine/*.[ch]", "prelude/*.js") for file in javascript.glob(pattern)
+    }
+    files["encoder.c"] = package / "otel" / "encoder.c"
+    for name in ("engine/worker.c", "encoder.c"):
+        if name not in files or not files[name].exists():
+            raise BuildError("compile", f"there is no {files.get(name, javascript / name)}")
+    return {name: files[name].read_bytes() for name in sorted(files)}
 
 
 def _key(inputs: Mapping[str, bytes], rows: list[prelude.Package], optimize: str) -> str:
@@ -117,13 +126,17 @@ def _digest(parts: Mapping[str, bytes]) -> str:
 
 
 def _usable(folder: Path) -> bool:
-    """Tell whether a cached engine is there and whole; a damaged one is built again."""
+    """Tell whether cached modules are there and whole; damaged ones are built again."""
     try:
-        data = (folder / "engine.wasm").read_bytes()
-        wasm.verify(data, wasm.EXPORTS)
-        return hashlib.sha256(data).hexdigest() == (folder / "sha256").read_text().strip()
+        for name, exports in MODULES.items():
+            wasm.verify((folder / name).read_bytes(), exports)
+        return _sums(folder) == (folder / "sha256").read_text()
     except (OSError, BuildError):
         return False
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in MODULES)
 
 
 def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prelude.Package], cache: Path, optimize: str) -> None:
@@ -146,14 +159,16 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
     script = prelude.bundle({n: data.decode() for n, data in inputs.items() if n.startswith("prelude/")}, factories)
     tree = {f"quickjs/{n}": data for n, data in quickjs.items() if n.endswith((".c", ".h"))}
     tree |= {n.removeprefix("engine/"): data for n, data in inputs.items() if n.startswith("engine/")}
+    tree["encoder.c"] = inputs["encoder.c"]
     tree |= {"prelude.h": prelude.c_header().encode(), "prelude.c": prelude.c_source(script).encode()}
     for path, data in tree.items():
         replace_file(source / path, data)
     _compile(source, tree, cache, optimize)
-    module = (source / "engine.wasm").read_bytes()
-    wasm.verify(module, wasm.EXPORTS)
-    replace_file(made / "engine.wasm", module)
-    replace_file(made / "sha256", hashlib.sha256(module).hexdigest().encode())
+    for name, exports in MODULES.items():
+        module = (source / name).read_bytes()
+        wasm.verify(module, exports)
+        replace_file(made / name, module)
+    replace_file(made / "sha256", _sums(made).encode())
     replace_file(made / "prelude.js", script.encode())
     for title, text in collect(quickjs, npm, ziglang).items():
         replace_file(made / "licenses" / title, text.encode())
@@ -171,8 +186,9 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
     objects = []
     for unit in UNITS:
         made = f"{unit.removesuffix('.c')}.o"
-        # The shim may include everything but prelude.c; the other units see their own folder only.
-        seen = {name: data for name, data in tree.items() if name == unit or (name != "prelude.c" and (unit == "worker.c" or "/" in name))}
+        # The shim may include everything but the other units beside it; those see their own folder only.
+        others = ("prelude.c", "encoder.c")
+        seen = {name: data for name, data in tree.items() if name == unit or (name not in others and (unit == "worker.c" or "/" in name))}
         kept = cache / "objects" / _digest({"command": repr((ZIG, FLAGS, optimize, unit)).encode(), "prelude.h": tree["prelude.h"], **seen})
         if kept.exists():
             shutil.copyfile(kept, source / made)
@@ -183,8 +199,11 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
         objects.append(made)
     _say("linking")
     run("link", [*zig, *LINK_FLAGS, *objects, "-o", "engine.wasm"], cwd=source, env=env)
-    if os.fsencode(source) in (source / "engine.wasm").read_bytes():
-        raise BuildError("verify", "the module holds the path of the folder it was compiled in, so no two builds are the same")
+    encoder = [*zig[:4], *ENCODER_FLAGS, optimize, *ENCODER_LINK_FLAGS, "encoder.c", "-o", "encoder.wasm"]
+    run("compile", encoder, cwd=source, env=env)
+    for name in MODULES:
+        if os.fsencode(source) in (source / name).read_bytes():
+            raise BuildError("verify", f"{name} holds the path of the folder it was compiled in, so no two builds are the same")
 
 
 def _ziglang() -> Path:

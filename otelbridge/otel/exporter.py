@@ -16,6 +16,7 @@ from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.connect import connect
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import Destination, destinations
+from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.environment import LOGS, METRICS, SPANS, Environment, Signal
 from otelbridge.otel.intake import LogsIntake, SpansIntake
 from otelbridge.otel.items import Items
@@ -30,6 +31,7 @@ from otelbridge.otel.resource import Resources, bridge_attributes, shared_attrib
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Sender
 from otelbridge.otel.shape import Shape
+from otelbridge.sandbox import Cache
 from otelbridge.settings import Settings
 from otelbridge.spool import forget_consumer, registered_consumers
 
@@ -72,6 +74,7 @@ class Exporter:
         self._told = time.monotonic()
         self._resources = Resources(shared_attributes(settings, environment), bridge_attributes(environment, data_dir))
         self.destinations = destinations(settings, environment)
+        self._encoder: Encoder | None = None
         self.own_traces: OwnTraces | None = None
         if settings.telemetry.own_traces:
             senders = [self._sender(d, SPANS, own=True) for d in self.destinations if SPANS in d.endpoints]
@@ -112,6 +115,8 @@ class Exporter:
             await self._teller.aclose()
         for lane in self.lanes.values():
             await lane.aclose()
+        if self._encoder is not None:
+            self._encoder.close()
         if self._metrics is not None:
             await self._metrics.aclose()
         if self.own_traces is not None:
@@ -164,7 +169,14 @@ class Exporter:
         outbox = Outbox(signal, limits, self._resources, max_bytes=_MAX_REQUEST_BYTES)
         shape = self._shape(signal)
         intake = (
-            LogsIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape, structured=export.structured_attributes)
+            LogsIntake(
+                destination=destination,
+                outbox=outbox,
+                sampling=sampling,
+                encoder=self._encoding(),
+                shape=shape,
+                structured=export.structured_attributes,
+            )
             if signal == LOGS
             else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape)
         )
@@ -180,6 +192,12 @@ class Exporter:
             limits=limits,
             on_loss=lambda worker_id, lost, reason: self._lost(destination.name, worker_id, reason, signal, lost),
         )
+
+    def _encoding(self) -> Encoder:
+        """One for all lanes: they run on the same loop."""
+        if self._encoder is None:
+            self._encoder = Encoder(Cache(self._settings.cache_dir))
+        return self._encoder
 
     def _sender(self, destination: Destination, signal: Signal, *, own: bool = False) -> Sender:
         """`own`: for the bridge's own spans, of which sending makes no further ones, and which nobody wants back when refused."""

@@ -12,9 +12,11 @@ import msgspec
 from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
+from otelbridge.otel import wire
 from otelbridge.otel.destination import Destination
+from otelbridge.otel.encoder import Encoded, Encoder
 from otelbridge.otel.feed import Feed, Token
-from otelbridge.otel.log_rows import SEVERITY, log_rows
+from otelbridge.otel.log_rows import SEVERITY
 from otelbridge.otel.outbox import Outbox
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.sampling import Sampling, has_errors
@@ -54,15 +56,17 @@ class Intake(Protocol):
 class LogsIntake:
     """Log records leave as soon as they are read, unless their invocation must show first that it is worth keeping."""
 
-    def __init__(self, *, destination: Destination, outbox: Outbox, sampling: Sampling, shape: Shape, structured: bool) -> None:
+    def __init__(
+        self, *, destination: Destination, outbox: Outbox, sampling: Sampling, encoder: Encoder, shape: Shape, structured: bool
+    ) -> None:
         self.waiting = Waiting()
         self.truncated = 0
         self._destination = destination
         self._outbox = outbox
         self._sampling = sampling
+        self._encoder = encoder
         self._shape = shape
         self._structured = structured
-        self._marks = bool(shape.body_bytes or shape.attribute_bytes or shape.attribute_chars or shape.attributes)
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
         try:
@@ -118,13 +122,13 @@ class LogsIntake:
         return self._destination.takes(notice.worker_id) if notice.worker_id else not self._destination.workers
 
     def _send(self, part: Part, token: Token) -> None:
-        rows = list(log_rows(part, shape=self._shape, structured=self._structured, lowest=self._destination.lowest))
-        if self._destination.lowest:
-            token.fate(FILTERED, token.counts.logs - len(rows))
-        if self._marks:
-            self.truncated += sum(row.extra is not None and TRUNCATED in row.extra for row in rows)
-        if rows:
-            self._outbox.add_logs(part, rows, token)
+        lowest = self._destination.lowest
+        records = self._encoder.log_records(part, shape=self._shape, structured=self._structured, lowest=lowest)
+        if lowest:
+            token.fate(FILTERED, token.counts.logs - records.count)
+        self.truncated += records.truncated
+        if records.count:
+            self._outbox.add_logs(part, records, token)
         token.release()
 
 
@@ -179,7 +183,7 @@ class SpansIntake:
         rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
         self.truncated += sum([TRUNCATED in row.attributes for row in rows])
         counts = [(token, token.counts.spans + token.extra) for token in tokens]
-        self._outbox.add_spans(last.worker, rows, counts)
+        self._outbox.add_spans(last.worker, Encoded(wire.records(wire.spans(rows)), len(rows)), counts)
         for token in tokens:
             token.release()
 

@@ -1,6 +1,7 @@
 """What a part's lines and exceptions mean as log records: plain rows (design.md, Contract 4). Pure, no I/O.
 
-wire.py makes protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute.
+wire.py makes protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute. What changes here for a
+plain console call has to change in encoder.c as well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from otelbridge.model.ring import DIAGNOSTIC, LEVELS, LOG, TEXT, Entry
 from otelbridge.model.trace import DiagnosticsEvent
 from otelbridge.otel.shape import TRUNCATED, Shape
 
-__all__ = ["SEVERITY", "LogRow", "common_attributes", "log_rows", "notice_row"]
+__all__ = ["SEVERITY", "SOURCE", "LogRow", "common_attributes", "log_row", "log_rows", "notice_row"]
+
+SOURCE: Final = "dynamic-worker-tail"
 
 SEVERITY: Final = {"debug": 5, "log": 9, "info": 9, "warn": 13, "error": 17}
 _PLAIN: Final = Shape()
@@ -38,42 +41,51 @@ class LogRow(msgspec.Struct, gc=False):
 
 def common_attributes(part: Part) -> dict[str, Any]:
     """What all log records of a part have."""
-    return {"faas.invocation_id": part.invocation_id, "otelbridge.source": "dynamic-worker-tail"}
+    return {"faas.invocation_id": part.invocation_id, "otelbridge.source": SOURCE}
 
 
 def log_rows(part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Iterator[LogRow]:
     """The log records of a part, in order. `structured`: members of a logged object become attributes as well;
     `lowest`: the severity below which records are left out."""
     for time_ns, sequence, packed in timed_entries(part):
-        if packed.kind <= TEXT:
-            level = LEVELS[packed.level]
-            severity = SEVERITY[level]
-            if severity < lowest:
-                continue
-            message, info = _arguments(packed), None
-            if message is None:
-                entry = read_entry(packed, time_ns, sequence)
-                message, info = entry.message, entry.error_info
-            body = message[0] if len(message) == 1 else message or ""
-            row = LogRow(time_ns, severity, level, body, sequence, packed.span)
-            if info is not None:
-                row.extra = _error_info(info)
-            if structured and type(body) is dict:
-                row.extra = {**(row.extra or {}), **{f"log.field.{k}": v for k, v in body.items()}}
-        elif packed.kind > DIAGNOSTIC or (packed.kind == DIAGNOSTIC and lowest > 5):
-            continue
-        elif isinstance(entry := read_entry(packed, time_ns, sequence), DiagnosticsEvent):
-            extra: dict[str, Any] = {"otelbridge.diagnostics.channel": entry.channel}
-            row = LogRow(entry.time_ns, 5, "debug", entry.message, entry.sequence, entry.span, "otelbridge.diagnostics", extra)
-        else:
-            extra = {"exception.type": entry.name, "exception.message": entry.message}
-            if entry.stack:
-                extra["exception.stacktrace"] = entry.stack
-            text = f"{entry.name}: {entry.message}" if entry.message else entry.name
-            row = LogRow(entry.time_ns, 17, "error", text, entry.sequence, entry.span, "exception", extra)
-        if row.extra is not None or shape.body_bytes:
-            _fit(row, shape)
-        yield row
+        row = log_row(time_ns, sequence, packed, shape=shape, structured=structured, lowest=lowest)
+        if row is not None:
+            yield row
+
+
+def log_row(
+    time_ns: int, sequence: int, packed: Entry, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0
+) -> LogRow | None:
+    """The log record of one entry of timed_entries(), if it is one."""
+    if packed.kind <= TEXT:
+        level = LEVELS[packed.level]
+        severity = SEVERITY[level]
+        if severity < lowest:
+            return None
+        message, info = _arguments(packed), None
+        if message is None:
+            entry = read_entry(packed, time_ns, sequence)
+            message, info = entry.message, entry.error_info
+        body = message[0] if len(message) == 1 else message or ""
+        row = LogRow(time_ns, severity, level, body, sequence, packed.span)
+        if info is not None:
+            row.extra = _error_info(info)
+        if structured and type(body) is dict:
+            row.extra = {**(row.extra or {}), **{f"log.field.{k}": v for k, v in body.items()}}
+    elif packed.kind > DIAGNOSTIC or (packed.kind == DIAGNOSTIC and lowest > 5):
+        return None
+    elif isinstance(entry := read_entry(packed, time_ns, sequence), DiagnosticsEvent):
+        extra: dict[str, Any] = {"otelbridge.diagnostics.channel": entry.channel}
+        row = LogRow(entry.time_ns, 5, "debug", entry.message, entry.sequence, entry.span, "otelbridge.diagnostics", extra)
+    else:
+        extra = {"exception.type": entry.name, "exception.message": entry.message}
+        if entry.stack:
+            extra["exception.stacktrace"] = entry.stack
+        text = f"{entry.name}: {entry.message}" if entry.message else entry.name
+        row = LogRow(entry.time_ns, 17, "error", text, entry.sequence, entry.span, "exception", extra)
+    if row.extra is not None or shape.body_bytes:
+        _fit(row, shape)
+    return row
 
 
 def _arguments(entry: Entry) -> list[Any] | None:

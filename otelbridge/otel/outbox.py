@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from otelbridge.model.part import Notice, Part, WorkerRef
+from otelbridge.otel import wire
+from otelbridge.otel.encoder import Encoded
 from otelbridge.otel.environment import BatchLimits, Signal
 from otelbridge.otel.feed import Token
-from otelbridge.otel.log_rows import LogRow
 from otelbridge.otel.request import Request
 from otelbridge.otel.resource import Resources
 from otelbridge.otel.sender import Fate
-from otelbridge.otel.span_rows import SpanRow
 
 __all__ = ["Batch", "Outbox"]
 
@@ -34,7 +34,7 @@ class Batch:
         self.since = time.monotonic()
         self.oldest_ns = time.time_ns()
         self.left = 0  # records that are not settled
-        self.bytes = 0  # of those, estimated
+        self.bytes = 0  # of those
         self._groups: list[list[_Share]] = []
         self._shares: deque[_Share] | None = None
 
@@ -97,7 +97,7 @@ _Share = list[Any]  # a token and how many records of it are not settled
 
 class Outbox:
     """See the module's text. `queued` counts the records of all batches that are
-    not settled, `queued_bytes` about what they take in memory."""
+    not settled, `queued_bytes` what they take on the wire."""
 
     def __init__(self, signal: Signal, limits: BatchLimits, resources: Resources, *, max_bytes: int) -> None:
         self._signal: Signal = signal
@@ -110,49 +110,54 @@ class Outbox:
         self.queued = 0
         self.queued_bytes = 0
 
-    def add_logs(self, part: Part, rows: list[LogRow], token: Token) -> None:
+    def add_logs(self, part: Part, records: Encoded, token: Token) -> None:
         """Log records of one part; they may end up in several batches."""
-        size = len(part.ring)
-        for some in self._slices(rows):
-            batch = self._current()
-            added = batch.request.add_logs(part, some, self._resources)
-            self._put(batch, token, added, size * added // max(len(rows), 1))
+        for some in self._pieces(records):
+            self._put(self._add(part.worker, some), token, some.count, len(some.data))
 
     def add_notice(self, notice: Notice, uid: str, token: Token) -> None:
         """A record of the bridge itself."""
         batch = self._current()
-        self._put(batch, token, batch.request.add_notice(notice, uid, self._resources), 300)
+        batch.request.add_notice(notice, uid, self._resources)
+        self._put(batch, token, 1, 300)
 
-    def add_spans(self, worker: WorkerRef, rows: list[SpanRow], tokens: list[tuple[Token, int]]) -> None:
+    def add_spans(self, worker: WorkerRef, records: Encoded, tokens: list[tuple[Token, int]]) -> None:
         """Spans of one invocation. `tokens`: its frames, and how many spans each stands for."""
-        if len(tokens) == 1:
-            for some in self._slices(rows):
-                batch = self._current()
-                self._put(batch, tokens[0][0], batch.request.add_spans(worker, some, self._resources), 400 * len(some))
-            return
         at = 0
-        shares = [token for token, count in tokens for _ in range(count)]
-        for some in self._slices(rows):
-            batch = self._current()
-            batch.request.add_spans(worker, some, self._resources)
-            owners = shares[at : at + len(some)]
-            at += len(some)
+        shares = [token for token, count in tokens for _ in range(count)] if len(tokens) > 1 else []
+        for some in self._pieces(records):
+            batch = self._add(worker, some)
+            if not shares:
+                self._put(batch, tokens[0][0], some.count, len(some.data))
+                continue
+            owners = shares[at : at + some.count]
+            at += some.count
             for token, group in itertools.groupby(owners):
                 count = sum(1 for _ in group)
-                self._put(batch, token, count, 400 * count)
+                self._put(batch, token, count, len(some.data) * count // some.count)
 
-    def _slices(self, rows: list[Any]) -> Iterator[list[Any]]:
-        """Pieces of rows that fit into what is left of a batch. Those of one frame stay together if they can: a frame that is
+    def _add(self, worker: WorkerRef, records: Encoded) -> Batch:
+        batch = self._current()
+        batch.request.add(worker, records, self._resources)
+        return batch
+
+    def _pieces(self, records: Encoded) -> Iterator[Encoded]:
+        """Pieces of records that fit into what is left of a batch. Those of one frame stay together if they can: a frame that is
         half delivered is sent again after a kill."""
-        at = 0
+        most, count = self._limits.max_batch, records.count
         batch = self._batch
-        if batch is not None and len(rows) <= self._limits.max_batch < batch.request.records + len(rows):
+        room = most - (batch.request.records if batch is not None else 0)
+        if batch is not None and room < count <= most:
             self._ready.append(batch)
-            self._batch = None
-        while at < len(rows):
-            room = self._limits.max_batch - (self._batch.request.records if self._batch is not None else 0)
-            yield rows[at : at + room]
-            at += room
+            self._batch, room = None, most
+        if count <= room:
+            yield records
+            return
+        found = wire.each(records.data)
+        while found:
+            some, found = found[:room], found[room:]
+            yield Encoded(b"".join(some), len(some))
+            room = most - (self._batch.request.records if self._batch is not None else 0)
 
     def _current(self) -> Batch:
         if self._batch is None:
@@ -162,7 +167,6 @@ class Outbox:
     def _put(self, batch: Batch, token: Token, count: int, size: int) -> None:
         """Note whose the records are that were added to a batch; a full batch is ready."""
         batch.add(token, count)
-        size += 100 * count
         batch.bytes += size
         self.queued_bytes += size
         self.queued += count

@@ -1,7 +1,7 @@
 """OTLP requests: built from rows, counted by worker, split in halves, sent as protobuf or, read back into a message, as JSON.
 
-A request is a list of groups, one for each resource, and a group a list of records that are encoded already: putting it
-together is joining bytes.
+A request is a list of groups, one for each resource, and a group a list of records that are encoded already, many to a piece:
+putting it together is joining bytes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from otelbridge.model.part import Notice, Part, WorkerRef
+from otelbridge.model.part import Notice, WorkerRef
 from otelbridge.otel import wire
+from otelbridge.otel.encoder import Encoded
 from otelbridge.otel.environment import Signal
-from otelbridge.otel.log_rows import LogRow, notice_row
+from otelbridge.otel.log_rows import notice_row
 from otelbridge.otel.resource import SCOPE, VERSION, Resources
-from otelbridge.otel.span_rows import SpanRow
 
 __all__ = ["BRIDGE", "MESSAGES", "METRICS_OWNER", "Request", "restore"]
 
@@ -36,18 +36,18 @@ _SCOPE_FIELD = wire.field(b"\x0a", InstrumentationScope(name=SCOPE, version=VERS
 
 
 class _Group:
-    """Records below one resource, and how many of them each stands for; of a metric, its data points."""
+    """Records below one resource, as pieces that wire.records() made, and how many of them each stands for; of a metric, its data points."""
 
-    __slots__ = ("records", "resource", "weights", "worker_id")
+    __slots__ = ("pieces", "resource", "weights", "worker_id")
 
     def __init__(self, resource: bytes, worker_id: str) -> None:
         self.resource = resource
         self.worker_id = worker_id
-        self.records: list[bytes] = []
+        self.pieces: list[bytes] = []
         self.weights: list[int] = []  # of metrics only
 
     def encoded(self) -> bytes:
-        scope = _SCOPE_FIELD + wire.fields(b"\x12", self.records)
+        scope = b"".join((_SCOPE_FIELD, *self.pieces))
         return wire.field(b"\x0a", wire.field(b"\x0a", self.resource) + wire.field(b"\x12", scope))
 
 
@@ -65,22 +65,19 @@ class Request:
 
     # ------------------------------------------------------------------------------------------------------- building
 
-    def add_logs(self, part: Part, rows: Iterable[LogRow], resources: Resources) -> int:
-        """Append log records of a part; how many."""
-        return self._add(self._of(part.worker, resources), wire.log_records(part, rows))
+    def add(self, worker: WorkerRef, records: Encoded, resources: Resources) -> None:
+        """Append log records or spans of a worker."""
+        self._add(self._of(worker, resources), records.data, records.count)
 
-    def add_notice(self, notice: Notice, uid: str, resources: Resources) -> int:
+    def add_notice(self, notice: Notice, uid: str, resources: Resources) -> None:
         """Append a record of the bridge itself, under the bridge's own resource."""
         row, attributes = notice_row(notice)
-        return self._add(self._of(None, resources), [wire.notice_record(row, {"log.record.uid": uid, **attributes})])
+        record = wire.notice_record(row, {"log.record.uid": uid, **attributes})
+        self._add(self._of(None, resources), wire.records([record]), 1)
 
-    def add_spans(self, worker: WorkerRef, rows: Iterable[SpanRow], resources: Resources) -> int:
-        """Append spans of a worker; how many."""
-        return self._add(self._of(worker, resources), wire.spans(rows))
-
-    def add_own_spans(self, spans: list[bytes], resources: Resources) -> int:
-        """Append spans of the bridge itself, encoded already; how many."""
-        return self._add(self._of(None, resources), spans)
+    def add_own_spans(self, spans: list[bytes], resources: Resources) -> None:
+        """Append spans of the bridge itself, encoded already."""
+        self._add(self._of(None, resources), wire.records(spans), len(spans))
 
     def add_metrics(self, resource: bytes, metrics: Iterable[Metric]) -> None:
         """Append metrics, each with its data points, below a resource."""
@@ -88,7 +85,7 @@ class Request:
         if found:
             group = self._begin(resource, METRICS_OWNER)
             group.weights = [_points(metric) for metric in found]
-            self._add(group, [metric.SerializeToString() for metric in found], sum(group.weights))
+            self._add(group, wire.records([metric.SerializeToString() for metric in found]), sum(group.weights))
 
     def _of(self, worker: WorkerRef | None, resources: Resources) -> _Group:
         key = () if worker is None else (worker.worker_id, worker.version, worker.memory_bytes)
@@ -103,12 +100,10 @@ class Request:
         self._groups.append(_Group(resource, worker_id))
         return self._groups[-1]
 
-    def _add(self, group: _Group, records: list[bytes], weight: int | None = None) -> int:
-        group.records += records
-        weight = len(records) if weight is None else weight
+    def _add(self, group: _Group, piece: bytes, weight: int) -> None:
+        group.pieces.append(piece)
         self.counts[group.worker_id] = self.counts.get(group.worker_id, 0) + weight
         self.records += weight
-        return weight
 
     # ---------------------------------------------------------------------------------------------------------- using
 
@@ -126,19 +121,20 @@ class Request:
     @property
     def divisible(self) -> bool:
         """Whether split() makes it smaller. A metric stays whole."""
-        return self.records > 1 and (self.signal != "metrics" or sum(len(group.records) for group in self._groups) > 1)
+        return self.records > 1 and (self.signal != "metrics" or sum(len(group.weights) for group in self._groups) > 1)
 
     def split(self) -> tuple[Request, Request]:
         """Two requests with half of the records each, in order."""
         halves = Request(self.signal), Request(self.signal)
-        left = (sum(len(group.records) for group in self._groups) + 1) // 2
-        for group in self._groups:
+        groups = [(group, wire.each(b"".join(group.pieces))) for group in self._groups]
+        left = (sum(len(records) for _, records in groups) + 1) // 2
+        for group, records in groups:
             for half, part in ((halves[0], slice(left)), (halves[1], slice(left, None))):
-                if records := group.records[part]:
+                if some := records[part]:
                     target = half._begin(group.resource, group.worker_id)
                     target.weights = group.weights[part]
-                    half._add(target, records, sum(target.weights) if group.weights else None)
-            left = max(left - len(group.records), 0)
+                    half._add(target, b"".join(some), sum(target.weights) if group.weights else len(some))
+            left = max(left - len(records), 0)
         return halves
 
 
@@ -152,7 +148,8 @@ def restore(signal: Signal, message: Any) -> Request:
         group = request._begin(of.resource.SerializeToString(), worker_id)
         found = [record for scope in getattr(of, scopes) for record in getattr(scope, records)]
         group.weights = [_points(metric) for metric in found] if signal == "metrics" else []
-        request._add(group, [record.SerializeToString() for record in found], sum(group.weights) if signal == "metrics" else None)
+        weight = sum(group.weights) if signal == "metrics" else len(found)
+        request._add(group, wire.records([record.SerializeToString() for record in found]), weight)
     return request
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otelbridge.sandbox.cache import Cache
 from otelbridge.sandbox.core.instance import CoreInstance
 from otelbridge.sandbox.core.module import CoreModule, CoreRuntime
 from otelbridge.sandbox.counters import RingCounters
@@ -10,10 +11,12 @@ from otelbridge.sandbox.javascript.image import Image
 from otelbridge.sandbox.javascript.instance import JsInstance
 from otelbridge.sandbox.javascript.runtime import JsRuntime
 from otelbridge.sandbox.javascript.shared import SharedImages
+from otelbridge.sandbox.library import Library
 from otelbridge.sandbox.stop import Meter, Stop
-from otelbridge.sandbox.wasm import wat
+from otelbridge.sandbox.wasm import Trap, wat
 
 __all__ = [
+    "Cache",
     "CoreInstance",
     "CoreModule",
     "CoreRuntime",
@@ -22,9 +25,11 @@ __all__ = [
     "Image",
     "JsInstance",
     "JsRuntime",
+    "Library",
     "Meter",
     "RingCounters",
     "SharedImages",
     "Stop",
+    "Trap",
     "wat",
 ]

@@ -66,6 +66,7 @@ global_get = _function(_held, "wasmtime_global_get", None, c_void_p, c_void_p, c
 call_async = _function(
     _held, "wasmtime_func_call_async", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p
 )
+call_now = _function(_held, "wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
 future_poll = _function(_free, "wasmtime_call_future_poll", c_bool, c_void_p)
 future_delete = _function(_held, "wasmtime_call_future_delete", None, c_void_p)
 _module_new = _function(_free, "wasmtime_module_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)

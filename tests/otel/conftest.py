@@ -16,13 +16,23 @@ import pytest
 from otelbridge.model import ring
 from otelbridge.model.part import End, Part, WorkerRef, encode
 from otelbridge.model.trace import FetchEvent
+from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.environment import Environment
 from otelbridge.otel.exporter import Exporter
+from otelbridge.sandbox import Cache
 from otelbridge.settings import Settings
 from otelbridge.spool import SpoolWriter
 from tests.collector import FakeCollector
 
 _ids = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    """Return the compiled encoder of log records."""
+    made = Encoder(Cache(tmp_path_factory.mktemp("cache")))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -52,7 +62,7 @@ def exporting(tmp_path: Path) -> MakeExporter:
                     spools: list[Path] | None = None, **variables: str) -> AsyncIterator[Exporter]:  # fmt: skip
         environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_METRICS_EXPORTER": "none", "OTEL_BSP_SCHEDULE_DELAY": "100", **variables}
         exporter = Exporter(
-            settings=Settings(environ={}, flags=settings),
+            settings=Settings(environ={}, flags={"data_dir": tmp_path, **(settings or {})}),
             environment=Environment(environ),
             spools=spools or [tmp_path / "spool" / "main"],
             data_dir=tmp_path,

@@ -14,6 +14,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Part, entries
 from otelbridge.model.trace import TraceLog
+from otelbridge.otel import wire
+from otelbridge.otel.encoder import Encoded, Encoder
 from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.model import log_records, spans
 from otelbridge.otel.request import Request
@@ -37,13 +39,14 @@ def flat(message: Any, groups: str, scopes: str, records: str) -> list[tuple[byt
 
 
 @given(parts=invocations(), structured=st.booleans())
-def test_log_records_equal_the_stock_encoder(parts: list[Part], structured: bool) -> None:
+def test_log_records_equal_the_stock_encoder(encoder: Encoder, parts: list[Part], structured: bool) -> None:
     """Every log record equals, field by field, what the SDK's types and encoder make of the same part."""
     for part in parts:
         rows = list(log_rows(part, structured=structured))
         assert len(rows) == count(part).logs
         ours = Request("logs")
-        assert ours.add_logs(part, rows, RESOURCES) == len(rows)
+        ours.add(part.worker, encoder.log_records(part, structured=structured), RESOURCES)
+        assert ours.records == len(rows)
         stock = encode_logs(log_records(part, rows, worker_attributes(SHARED, part.worker)))
         assert flat(ours.message, "resource_logs", "scope_logs", "log_records") == flat(stock, "resource_logs", "scope_logs", "log_records")
 
@@ -68,7 +71,7 @@ def test_spans_equal_the_stock_encoder(parts: list[Part]) -> None:
     """Every span equals, field by field, what the SDK's types and encoder make of the same invocation."""
     rows = span_rows(parts)
     ours = Request("spans")
-    ours.add_spans(parts[0].worker, rows, RESOURCES)
+    ours.add(parts[0].worker, Encoded(wire.records(wire.spans(rows)), len(rows)), RESOURCES)
     stock = encode_spans(spans(rows, worker_attributes(SHARED, parts[0].worker)))
     assert flat(ours.message, "resource_spans", "scope_spans", "spans") == flat(stock, "resource_spans", "scope_spans", "spans")
 
@@ -94,11 +97,11 @@ def test_times_increase_and_ids_are_valid(parts: list[Part]) -> None:
 
 
 @given(parts=invocations(), shape=st.builds(Shape, st.integers(0, 60), st.integers(0, 8), st.integers(0, 40), st.integers(0, 10)))
-def test_shaped_records_keep_the_limits_and_say_so(parts: list[Part], shape: Shape) -> None:
+def test_shaped_records_keep_the_limits_and_say_so(encoder: Encoder, parts: list[Part], shape: Shape) -> None:
     """Under any limits a record stays valid, within them, and is marked when something was cut."""
     request = Request("logs")
     for part in parts:
-        request.add_logs(part, log_rows(part, shape=shape), RESOURCES)
+        request.add(part.worker, encoder.log_records(part, shape=shape), RESOURCES)
     for _, _, record in flat(request.message, "resource_logs", "scope_logs", "log_records"):
         marked = any(a.key == "otelbridge.truncated" for a in record.attributes)
         if shape.body_bytes and record.body.WhichOneof("value") == "string_value":

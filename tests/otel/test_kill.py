@@ -29,7 +29,7 @@ async def main(directory, url, run):
     writer = SpoolWriter(directory / "spool" / "main", segment_bytes=100_000, sync_ms=20)
     environment = Environment({"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_METRICS_EXPORTER": "none", "OTEL_BSP_SCHEDULE_DELAY": "200",
                                "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "50", "OTEL_BLRP_MAX_QUEUE_SIZE": "400"})
-    exporter = Exporter(settings=Settings(environ={}), environment=environment, spools=[directory / "spool" / "main"], data_dir=directory)
+    exporter = Exporter(settings=Settings(environ={}, flags={"data_dir": directory}), environment=environment, spools=[directory / "spool" / "main"], data_dir=directory)
     async with exporter:
         writer.subscribe(exporter.wake)
         for i in range(1_000_000):
@@ -74,7 +74,9 @@ async def test_kills_and_faults_lose_nothing_and_leave_the_ledger_exact(tmp_path
         environment = Environment({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"})
         spool = tmp_path / "spool" / "main"
         writer = SpoolWriter(spool)  # a new boot: the invocations of the killed processes will have no end
-        async with Exporter(settings=Settings(environ={}), environment=environment, spools=[spool], data_dir=tmp_path) as exporter:
+        async with Exporter(
+            settings=Settings(environ={}, flags={"data_dir": tmp_path}), environment=environment, spools=[spool], data_dir=tmp_path
+        ) as exporter:
             writer.append(b"\xc1 only to be there")
             assert await exporter.drain(60)
             report = exporter.exports()

@@ -248,7 +248,7 @@ def test_rejections_are_spread_without_remainder(counts: dict[str, int], rejecte
     """However many a collector rejects, the shares of the workers add up, and none exceeds what it sent."""
     request = Request("logs")
     for worker, count in counts.items():
-        request._add(request._begin(b"", worker), [b""] * count)
+        request._add(request._begin(b"", worker), b"", count)
     rejected = min(rejected, request.records)
     fates = Sender._accepted(request, Accepted(rejected))
     assert sum(sum(f.counts.values()) for f in fates) == request.records

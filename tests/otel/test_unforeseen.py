@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from otelbridge.model.part import decode
-from otelbridge.otel import intake
+from otelbridge.otel import intake, wire
 from otelbridge.otel import items as items_room
 from otelbridge.otel import lane as lane_room
-from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.span_rows import span_rows
 from otelbridge.spool import SpoolWriter
 from tests.collector import FakeCollector
@@ -37,7 +36,7 @@ async def test_what_cant_be_mapped_costs_only_itself(
 
         return map_it
 
-    monkeypatch.setattr(intake, "log_rows", faulty(log_rows))
+    monkeypatch.setattr(wire, "common", faulty(wire.common))
     monkeypatch.setattr(intake, "span_rows", faulty(span_rows))
     async with exporting(collector.url) as exporter:
         append(writer, *(new_part(f"{i}", worker="odd" if i == 2 else "demo") for i in range(5)))

@@ -1,0 +1,208 @@
+"""The compiled encoder: the same bytes as Python's, for whatever a guest wrote."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from otelbridge.errors import SandboxError
+from otelbridge.model import ring
+from otelbridge.model.part import Part, WorkerRef
+from otelbridge.model.trace import FetchEvent
+from otelbridge.otel import encoder as module
+from otelbridge.otel import wire
+from otelbridge.otel.encoder import Encoder
+from otelbridge.otel.log_rows import log_rows
+from otelbridge.otel.shape import TRUNCATED, Shape
+from otelbridge.sandbox import Cache, wat
+from tests.otel.strategies import JSON, invocations
+
+_PLAIN = Shape()
+
+
+def part(*entries: bytes, first_sequence: int = 0) -> Part:
+    """Return a part with these entries in its ring."""
+    return Part(
+        worker=WorkerRef("w", "v"), invocation_id="0" * 31 + "a", trace_id="b" * 32, span_id="c" * 16, parent_span_id=None, trace_flags=1,
+        event=FetchEvent("GET", "http://w/", {}), entrypoint=None, start_ns=5, number=0, first_sequence=first_sequence, floor_ns=5, time_ns=900,
+        ring=b"".join(entries),
+    )  # fmt: skip
+
+
+def by_python(one: Part, *, shape: Shape = _PLAIN, lowest: int = 0) -> tuple[bytes, int, int]:
+    """Return what log_rows.py and wire.py make of a part."""
+    rows = list(log_rows(one, shape=shape, lowest=lowest))
+    return wire.records(wire.log_records(one, rows)), len(rows), sum(row.extra is not None and TRUNCATED in row.extra for row in rows)
+
+
+def left(encoder: Encoder, one: Part) -> int:
+    """Return how many entries of a part the module leaves to Python."""
+    found: list[int] = []
+
+    def complete(*arguments: Any) -> Any:
+        found.append(arguments[4])
+        return Encoder._complete(encoder, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "_complete", complete)
+        encoder.log_records(one)
+    return sum(found)
+
+
+@pytest.mark.fuzz
+@given(
+    parts=invocations(),
+    shape=st.just(_PLAIN) | st.builds(Shape, st.integers(0, 200), st.integers(0, 8), st.integers(0, 40), st.integers(0, 10)),
+    lowest=st.sampled_from([0, 9, 13]),
+)
+def test_it_writes_what_python_writes(encoder: Encoder, parts: list[Part], shape: Shape, lowest: int) -> None:
+    """Under any limits, the records of any part are the same bytes, with the same counts."""
+    for one in parts:
+        made = encoder.log_records(one, shape=shape, lowest=lowest)
+        assert (made.data, made.count, made.truncated) == by_python(one, shape=shape, lowest=lowest)
+
+
+_SPACES = st.sampled_from(["", " ", "\n\t", "\r"])
+_NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?", fullmatch=True),
+)
+_ESCAPES = st.sampled_from(
+    [r"\n", r"\"", r"\\", r"\/", r"\b", r"\u0000", r"\u00e9", r"\ud83d\ude00", r"\ud83d", r"\ude00", r"\u12", r"\x", "é", "😀", "\x7f"]
+)
+_STRINGS = st.lists(_ESCAPES | st.text(max_size=3), max_size=3).map(lambda parts: '"' + "".join(parts) + '"')
+
+
+@st.composite
+def written(draw: st.DrawFn) -> bytes:
+    """JSON as people, programs and fools write it: spaces, odd numbers and escapes, equal names, missing and surplus characters."""
+    inner = st.recursive(
+        _NUMBERS
+        | _STRINGS
+        | st.sampled_from(["null", "true", "false", "nul", "-", "01", "1.", ".5", "1e", "", "NaN", "-0", "-0.0", "1e999"]),
+        lambda value: (
+            st.lists(value, max_size=3).map(lambda v: "[" + " , ".join(v) + "]")
+            | st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\u0061"', "a"]) | _STRINGS, value), max_size=3).map(
+                lambda pairs: "{" + ",".join(f"{k} : {v}" for k, v in pairs) + "}"
+            )
+        ),
+        max_leaves=6,
+    )
+    values = draw(st.lists(inner, max_size=3))
+    text = (
+        draw(_SPACES)
+        + "["
+        + draw(_SPACES).join([",".join(values), "]"])
+        + draw(_SPACES)
+        + draw(st.sampled_from(["", "", "", "]", "\0", "x"]))
+    )
+    return text.encode("utf-8", "surrogatepass")[: draw(st.sampled_from([10_000, 10_000, 5]))]
+
+
+@pytest.mark.fuzz
+@given(payload=written() | st.binary(max_size=12).map(lambda raw: b'["' + raw + b'"]'), kind=st.sampled_from([ring.LOG, ring.TEXT]))
+@example(payload=b'["\xed\xa0\x80"]', kind=ring.LOG)
+@example(payload=b"[1]\0", kind=ring.LOG)
+@example(payload=b"[9007199254740993.0,0.30000000000000004,5e-324,1.7976931348623157e308]", kind=ring.LOG)
+def test_it_reads_json_as_python_does(encoder: Encoder, payload: bytes, kind: int) -> None:
+    """Whatever stands in a payload, valid or not, becomes the same value."""
+    one = part(ring.pack(kind, payload, level=1, time_ns=6))
+    made = encoder.log_records(one)
+    assert (made.data, made.count, made.truncated) == by_python(one)
+
+
+@pytest.mark.fuzz
+@given(
+    raw=st.binary(max_size=120),
+    heads=st.lists(st.tuples(*[st.integers(0, (1 << bits) - 1) for bits in (32, 8, 8, 16, 64, 32, 32)]), max_size=3),
+)
+def test_it_bears_any_ring(encoder: Encoder, raw: bytes, heads: list[tuple[int, ...]]) -> None:
+    """Bytes that are no ring, and headers with any numbers, are read as far as Python reads them."""
+    header = struct.Struct("<IBBHQII")
+    for data in (
+        raw,
+        *(header.pack(*head) + raw for head in heads),
+        *(header.pack(head[0] % 64, head[1] % 7, head[2] % 6, *head[3:6], head[6] % 8) + raw for head in heads),
+    ):
+        one = part(data)
+        made = encoder.log_records(one)
+        assert (made.data, made.count, made.truncated) == by_python(one)
+
+
+@pytest.mark.fuzz
+@given(value=JSON, count=st.integers(1, 300))
+def test_long_values_keep_their_lengths(encoder: Encoder, value: Any, count: int) -> None:
+    """Values of any length, where the lengths before them take more than one byte, are the same bytes."""
+    for wrapped in ([value] * count, {f"k{i}": value for i in range(count)}, "x" * count * 60):
+        one = part(ring.pack(ring.LOG, json.dumps([wrapped, value]).encode(), level=4, time_ns=6), first_sequence=count * 1000)
+        assert encoder.log_records(one).data == by_python(one)[0]
+
+
+@pytest.mark.parametrize("depth", [1, 20, 24, 25, 40, 2000])
+def test_values_nested_at_any_depth_are_the_same(encoder: Encoder, depth: int) -> None:
+    """Where nesting becomes too deep for OTLP, for the module or for Python, the record is Python's."""
+    one = part(
+        ring.pack(ring.LOG, b"[" * depth + b"]" * depth, time_ns=6), ring.pack(ring.LOG, b'{"a":' * depth + b"1" + b"}" * depth, time_ns=6)
+    )
+    assert encoder.log_records(one).data == by_python(one)[0]
+
+
+def test_usual_lines_are_not_left_to_python(encoder: Encoder) -> None:
+    """Console calls with texts, numbers, objects and arrays, and plain texts, need no Python; exceptions do."""
+    usual = [["text"], ["n", 1, -2.5, 1e300, True, None], [{"a": {"b": [1, "ü😀"]}, "c": 0.1}], [], ["x" * 5000], [12345678901234567]]
+    entries = [ring.pack(ring.LOG, msgspec.json.encode(one), level=1, time_ns=6) for one in usual]
+    entries.append(ring.pack(ring.TEXT, b"a line of stdout", level=1, time_ns=6))
+    assert left(encoder, part(*entries)) == 0
+    assert left(encoder, part(*entries, ring.pack(ring.EXCEPTION, b'{"name":"Error","message":"m"}', time_ns=6))) == 1
+
+
+def test_a_ring_that_does_not_fit_is_pythons(encoder: Encoder) -> None:
+    """A ring that is larger than the module's memory, or whose records are, is encoded all the same."""
+    line = ring.pack(ring.LOG, json.dumps(["y" * 1000]).encode(), level=1, time_ns=6)
+    small = ring.pack(ring.LOG, b"[0]", level=1, time_ns=6)
+    for one in (part(line * 600), part(small * 16_000)):
+        assert encoder.log_records(one).data == by_python(one)[0]
+
+
+def test_numbers_that_no_loader_writes_are_pythons(encoder: Encoder) -> None:
+    """Times and sequence numbers beyond 63 bits don't fail."""
+    one = msgspec.structs.replace(part(ring.pack(ring.LOG, b"[1]", time_ns=6)), floor_ns=1 << 63, first_sequence=-1)
+    assert encoder.log_records(one).data == by_python(one)[0]
+
+
+def test_after_a_trap_python_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A module that traps is not asked again; the same records come from Python, and the log says so once."""
+    broken = tmp_path / "broken.wasm"
+    broken.write_bytes(wat(
+        """(module (memory (export "memory") 16)
+             (func (export "_initialize")) (func (export "encode") (result i64) unreachable)
+             (func (export "input") (result i32) (i32.const 0)) (func (export "output") (result i32) (i32.const 0))
+             (func (export "left") (result i32) (i32.const 0)))"""
+    ))  # fmt: skip
+    monkeypatch.setattr(module, "MODULE", broken)
+    made = Encoder(Cache(tmp_path / "cache"))
+    one = part(ring.pack(ring.LOG, b"[1]", time_ns=6))
+    assert made.log_records(one).data == made.log_records(one).data == by_python(one)[0]
+    assert [r.getMessage() for r in caplog.records] == ["export: the compiled encoder has failed; Python goes on in its place"]
+
+
+def test_a_missing_module_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without encoder.wasm the error names the command that makes it."""
+    monkeypatch.setattr(module, "MODULE", tmp_path / "absent.wasm")
+    with pytest.raises(SandboxError, match=r"engine_build\.py"):
+        Encoder(Cache(tmp_path / "cache"))
+
+
+@pytest.mark.fuzz
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_each_undoes_records(found: list[bytes]) -> None:
+    """Records that were put together are found again, each with its length."""
+    data = wire.records(found)
+    assert wire.each(data) == [wire.records([one]) for one in found]
