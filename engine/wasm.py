@@ -30,7 +30,8 @@ ENCODER_EXPORTS = {
     "input": "func",
     "output": "func",
     "left": "func",
-    "encode": "func",
+    "logs": "func",
+    "spans": "func",
 }
 
 

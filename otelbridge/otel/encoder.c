@@ -1,4 +1,5 @@
-/* Log records as OTLP's protobuf, written straight from a part's ring: what wire.py makes of log_rows.py's rows, byte for byte.
+/* Log records as OTLP's protobuf, written straight from a part's ring, and spans from their rows: what wire.py makes of log_rows.py's
+ * and span_rows.py's rows, byte for byte.
  *
  * It runs as WebAssembly, so that whatever a guest wrote can do no more than spoil this module's own memory, and it leaves to
  * Python what is rare: entries that are no plain console call, JSON that is odd. encoder.py calls it and says what goes in. */
@@ -10,7 +11,7 @@
 #include <string.h>
 
 #define INPUT_BYTES (1 << 19)
-#define OUTPUT_BYTES (1 << 21)
+#define OUTPUT_BYTES (1 << 21) /* a value takes less than three times its JSON's bytes: [1e1] is 5, and 13 as an AnyValue */
 #define MOST_LEFT (INPUT_BYTES / 24)
 #define MOST_DEPTH 24    /* of values; values.MAX_DEPTH is 32, from where on they become text */
 #define MOST_MEMBERS 64  /* of an object: each name is compared with all before it */
@@ -121,12 +122,15 @@ static uint8_t *wide_character(uint8_t *out) {
     return out;
 }
 
+static int digit_of(uint8_t c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
 static int hex4(void) {
     if (end - at < 4) return -1;
     int number = 0;
     for (int i = 0; i < 4; i++) {
-        uint8_t c = *at++;
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        int digit = digit_of(*at++);
         if (digit < 0) return -1;
         number = number << 4 | digit;
     }
@@ -278,15 +282,15 @@ static uint8_t *array(uint8_t *out, int depth) {
     return close_field(out, content);
 }
 
-static uint8_t *object(uint8_t *out, int depth) {
+/* The members of an object, each as a KeyValue in a field with this tag, from behind its first brace to behind its last. */
+static uint8_t *members(uint8_t *out, uint8_t tag, int depth) {
     struct { const uint8_t *text; size_t size; } names[MOST_MEMBERS];
     int count = 0;
-    *out++ = 0x32;
-    uint8_t *content = out + 1;
+    uint8_t *content = out;
     if (!skip('}')) {
         do {
             if (count == MOST_MEMBERS || !skip('"')) return NULL;
-            *content++ = 0x0A;
+            *content++ = tag;
             uint8_t *pair = content;
             uint8_t *name = pair + 1;
             uint8_t *rest = string(name, 0x0A);
@@ -305,7 +309,13 @@ static uint8_t *object(uint8_t *out, int depth) {
         } while (skip(','));
         if (!skip('}')) return NULL;
     }
-    return close_field(out, content);
+    return content;
+}
+
+static uint8_t *object(uint8_t *out, int depth) {
+    *out++ = 0x32;
+    uint8_t *content = members(out + 1, 0x0A, depth);
+    return content ? close_field(out, content) : NULL;
 }
 
 /* The AnyValue of the JSON value at `at`. */
@@ -408,6 +418,74 @@ static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint6
     return close_field(start, out);
 }
 
+/* ---------------------------------------------------------------------------------------------------------- spans
+ * Rows of span_rows.py as JSON: arrays, so that every member has its place. The host writes them, of what guests gave. */
+
+/* An id in hex as a field of so many bytes, or of none. */
+static uint8_t *id(uint8_t *out, uint8_t tag) {
+    if (!skip('"')) return NULL;
+    *out++ = tag;
+    uint8_t *start = out++;
+    while (at < end && *at != '"') {
+        int number = 0;
+        for (int i = 0; i < 2; i++, at++) {
+            int digit = at < end ? digit_of(*at) : -1;
+            if (digit < 0) return NULL;
+            number = number << 4 | digit;
+        }
+        *out++ = (uint8_t)number;
+    }
+    return skip('"') && skip(',') ? close_field(start, out) : NULL;
+}
+
+/* A number that is not negative and has 64 bits. */
+static bool natural(uint64_t *read) {
+    space();
+    const uint8_t *start = at;
+    uint64_t digits = 0;
+    while (at < end && *at >= '0' && *at <= '9' && at - start < 19) digits = digits * 10 + (*at++ - '0');
+    *read = digits;
+    return at != start && skip(',');
+}
+
+static uint8_t *span(uint8_t *out) {
+    uint64_t kind, begin, stop, left_out, status;
+    uint8_t *start, *message;
+    *out++ = 0x12;
+    start = out++;
+    if (!skip('[') || !(out = id(out, 0x0A)) || !(out = id(out, 0x12)) || !(out = id(out, 0x22))) return NULL;
+    if (!skip('"') || !(out = string(out, 0x2A)) || !skip(',')) return NULL;
+    if (!natural(&kind) || !natural(&begin) || !natural(&stop) || !skip('{')) return NULL;
+    *out++ = 0x30;
+    out = put_varint(out, kind);
+    *out++ = 0x39;
+    out = put(out, &begin, 8);
+    *out++ = 0x41;
+    out = put(out, &stop, 8);
+    if (!(out = members(out, 0x4A, 0)) || !skip(',') || !natural(&left_out) || !natural(&status) || !skip('"')) return NULL;
+    if (left_out) {
+        *out++ = 0x50;
+        out = put_varint(out, left_out);
+    }
+    *out++ = 0x7A;
+    message = out++;
+    if (status) {
+        *out++ = 0x18;
+        out = put_varint(out, status);
+        if (!(out = string(out, 0x12))) return NULL;
+    } else if (!characters(out)) {
+        return NULL;
+    }
+    out = close_field(message, out);
+    if (!skip(',')) return NULL;
+    space();
+    bool remote = word("true", 4);
+    if (!remote && !word("false", 5)) return NULL;
+    uint32_t flags = remote ? 0x300 : 0x100; /* it is known whether the parent is remote; whether it is */
+    out = put(put(out, "\x85\x01", 2), &flags, 4);
+    return skip(']') ? close_field(start, out) : NULL;
+}
+
 /* ------------------------------------------------------------------------------------------------------- exports */
 
 __attribute__((export_name("input"))) uint8_t *input_at(void) { return input; }
@@ -416,7 +494,7 @@ __attribute__((export_name("left"))) void *left_at(void) { return left; }
 
 /* The records of the part that the host wrote at `input`, as fields of a ScopeLogs at `output`; bytes (32 bits), records (16 bits)
  * and entries that are left to Python (16 bits). All lengths in Input are the host's, and fit. */
-__attribute__((export_name("encode"))) uint64_t encode(void) {
+__attribute__((export_name("logs"))) uint64_t logs(void) {
     const Input *in = (const Input *)input;
     const uint8_t *ring = in->data + in->common + in->invocation + in->own_span, *stop = ring + in->ring;
     uint8_t *out = output;
@@ -449,4 +527,19 @@ __attribute__((export_name("encode"))) uint64_t encode(void) {
         index++;
     }
     return (uint64_t)(out - output) | records << 32 | count << 48;
+}
+
+/* The spans of the JSON array of so many bytes that the host wrote at `input`, as fields of a ScopeSpans at `output`: bytes, or 0 for
+ * what is left to Python. */
+__attribute__((export_name("spans"))) uint32_t spans(void) {
+    const uint32_t *size = (const uint32_t *)input;
+    at = input + sizeof *size;
+    if (*size > INPUT_BYTES - sizeof *size) return 0;
+    end = at + *size;
+    uint8_t *out = output;
+    if (!skip('[')) return 0;
+    do {
+        if (!(out = span(out))) return 0;
+    } while (skip(','));
+    return skip(']') && at == end ? (uint32_t)(out - output) : 0;
 }

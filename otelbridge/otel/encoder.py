@@ -1,4 +1,4 @@
-"""Log records of parts, encoded: by encoder.c as WebAssembly what is usual, by log_rows.py and wire.py what is not.
+"""Log records and spans, encoded: by encoder.c as WebAssembly what is usual, by log_rows.py and wire.py what is not.
 
 Ten lines with nested values take 7 us this way and 55 us by Python alone. Both make the same bytes (tests/otel/test_encoder.py).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from otelbridge.model.part import Part, timed_entries
 from otelbridge.otel import wire
 from otelbridge.otel.log_rows import LogRow, log_row, log_rows
 from otelbridge.otel.shape import TRUNCATED, Shape
+from otelbridge.otel.span_rows import SpanRow
 from otelbridge.sandbox import Cache, Library, Trap
 
 __all__ = ["Encoded", "Encoder"]
@@ -23,12 +25,14 @@ __all__ = ["Encoded", "Encoder"]
 _log = logging.getLogger("otelbridge.otel")
 
 MODULE: Final = Path(__file__).parent / "encoder.wasm"
-MOST_BYTES: Final = (1 << 19) - 1024  # of a ring, so that it fits into encoder.c's input with what is said about it
+MOST_BYTES: Final = (1 << 19) - 1024  # of a ring or of rows, so that they fit into encoder.c's input with what is said about them
 _HEAD: Final = struct.Struct("<qqqIIIIII")  # the struct Input there
 _LEFT: Final = struct.Struct("<II")
+_SIZE: Final = struct.Struct("<I")
 _UNLIMITED: Final = 0xFFFFFFFF
 _GROWTH: Final = 6  # how much longer a value's JSON text may be in Python than it is in the ring: 1E9 becomes 1000000000.0
 _PLAIN: Final = Shape()
+_json: Final = msgspec.json.Encoder().encode
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +49,7 @@ class Encoder:
     def __init__(self, cache: Cache) -> None:
         library = Library(MODULE, cache)
         self._library: Library | None = library
-        self._encode = library.function(b"encode")
+        self._logs, self._spans = library.function(b"logs"), library.function(b"spans")
         self._input, self._output, self._left = (library.call(library.function(name)) for name in (b"input", b"output", b"left"))
 
     def log_records(self, part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Encoded:
@@ -63,13 +67,36 @@ class Encoder:
             return _by_python(part, shape, structured, lowest)
         try:
             library.memory.write(self._input, b"".join((head, common, invocation, own_span, part.ring)))
-            found = library.call(self._encode)
-        except Trap as e:  # a defect of ours: slower from now on, but nothing is lost
-            _log.error("export: the compiled encoder has failed; Python goes on in its place", exc_info=e)
-            self.close()
+            found = library.call(self._logs)
+        except Trap as e:
+            self._give_up(e)
             return _by_python(part, shape, structured, lowest)
         data, count, left = library.memory.read(self._output, found & _UNLIMITED), found >> 32 & 0xFFFF, found >> 48
         return self._complete(library, part, data, count, left, shape, lowest) if left else Encoded(data, count)
+
+    def spans(self, rows: Sequence[SpanRow]) -> Encoded:
+        """Spans of an invocation."""
+        size = 0
+        library = self._library
+        if library is not None:
+            try:
+                data = _json(rows)
+            except (ValueError, OverflowError):  # lone surrogates, integers of more than 64 bits
+                data = b""
+            try:
+                if 0 < len(data) <= MOST_BYTES:
+                    library.memory.write(self._input, _SIZE.pack(len(data)) + data)
+                    size = library.call(self._spans) & _UNLIMITED
+                if size:
+                    return Encoded(library.memory.read(self._output, size), len(rows))
+            except Trap as e:
+                self._give_up(e)
+        return Encoded(wire.records(wire.spans(rows)), len(rows))
+
+    def _give_up(self, error: Trap) -> None:
+        """A defect of ours: it is slower from now on, but nothing is lost."""
+        _log.error("export: the compiled encoder has failed; Python goes on in its place", exc_info=error)
+        self.close()
 
     def _complete(self, library: Library, part: Part, data: bytes, count: int, left: int, shape: Shape, lowest: int) -> Encoded:
         """Put in what was left to Python."""

@@ -178,7 +178,7 @@ class Exporter:
                 structured=export.structured_attributes,
             )
             if signal == LOGS
-            else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, shape=shape)
+            else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, encoder=self._encoding(), shape=shape)
         )
         return Lane(
             signal=signal,

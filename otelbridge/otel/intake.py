@@ -12,9 +12,8 @@ import msgspec
 from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
-from otelbridge.otel import wire
 from otelbridge.otel.destination import Destination
-from otelbridge.otel.encoder import Encoded, Encoder
+from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.feed import Feed, Token
 from otelbridge.otel.log_rows import SEVERITY
 from otelbridge.otel.outbox import Outbox
@@ -135,12 +134,13 @@ class LogsIntake:
 class SpansIntake:
     """Spans leave when their invocation has ended: its own span, and the fate of those it opened, are known then."""
 
-    def __init__(self, *, destination: Destination, outbox: Outbox, sampling: Sampling, shape: Shape) -> None:
+    def __init__(self, *, destination: Destination, outbox: Outbox, sampling: Sampling, encoder: Encoder, shape: Shape) -> None:
         self.waiting = Waiting()
         self.truncated = 0
         self._destination = destination
         self._outbox = outbox
         self._sampling = sampling
+        self._encoder = encoder
         self._shape = shape
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
@@ -183,7 +183,7 @@ class SpansIntake:
         rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
         self.truncated += sum([TRUNCATED in row.attributes for row in rows])
         counts = [(token, token.counts.spans + token.extra) for token in tokens]
-        self._outbox.add_spans(last.worker, Encoded(wire.records(wire.spans(rows)), len(rows)), counts)
+        self._outbox.add_spans(last.worker, self._encoder.spans(rows), counts)
         for token in tokens:
             token.release()
 

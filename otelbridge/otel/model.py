@@ -34,9 +34,9 @@ def log_records(part: Part, rows: Sequence[LogRow], resource: Mapping[str, Any])
 
 
 def _log_record(part: Part, row: LogRow) -> LogRecord:
-    span_id = span_id_of(part.invocation_id, f"span:{row.span}") if row.span else bytes.fromhex(part.span_id)
+    span_id = span_id_of(part.invocation_id, f"span:{row.span}") if row.span else part.span_id
     # An explicit span: without one the SDK would take whatever span is current here.
-    span = NonRecordingSpan(_context(bytes.fromhex(part.trace_id), span_id, part.trace_flags & 0xFF))
+    span = NonRecordingSpan(_context(part.trace_id, span_id, part.trace_flags & 0xFF))
     attributes = {
         **common_attributes(part),
         "otelbridge.sequence": row.sequence,
@@ -75,5 +75,5 @@ def spans(rows: Sequence[SpanRow], resource: Mapping[str, Any]) -> list[Readable
     ]
 
 
-def _context(trace_id: bytes, span_id: bytes, flags: int, *, remote: bool = False) -> SpanContext:
-    return SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), is_remote=remote, trace_flags=TraceFlags(flags))
+def _context(trace_id: str, span_id: str, flags: int, *, remote: bool = False) -> SpanContext:
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=remote, trace_flags=TraceFlags(flags))

@@ -74,7 +74,8 @@ class OwnTraces:
         own: dict[str, Any] = dict(attributes)
         status, message = (ERROR, error[:500]) if error is not None else (0, "")
         kind = CLIENT if client else INTERNAL
-        row = SpanRow(name, kind, os.urandom(16), os.urandom(8), b"", start_ns, max(end_ns, start_ns), own, status, message)
+        trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
+        row = SpanRow(trace_id, span_id, "", name, kind, start_ns, max(end_ns, start_ns), own, 0, status, message)
         [data] = wire.spans([row])
         with self._lock:
             for target in self._targets:

@@ -27,6 +27,10 @@ class Shape(msgspec.Struct, frozen=True):
     attribute_bytes: int = 0
     attribute_chars: int = 0
 
+    @property
+    def limits_attributes(self) -> bool:
+        return bool(self.attributes or self.attribute_bytes or self.attribute_chars)
+
     def body(self, value: Any) -> tuple[Any, bool]:
         """A body within its limit, and whether it was cut. What is no text and too long becomes JSON text first."""
         limit = self.body_bytes

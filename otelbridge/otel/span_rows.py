@@ -1,6 +1,6 @@
 """What the parts of an invocation mean as spans: plain rows (design.md, Contract 4). Pure, no I/O.
 
-wire.py makes protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute.
+encoder.c and wire.py make protobuf of the rows, model.py the SDK's own types; docs/telemetry.md lists every attribute.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _PLAIN: Final = Shape()
 
 
-class SpanRow(msgspec.Struct, gc=False):
-    """One span. Ids are bytes; an empty parent is none."""
+class SpanRow(msgspec.Struct, gc=False, array_like=True):
+    """One span. Ids are hex; an empty parent is none. In this order encoder.c reads it."""
 
+    trace_id: str
+    span_id: str
+    parent_id: str
     name: str
     kind: int
-    trace_id: bytes
-    span_id: bytes
-    parent_id: bytes
     start_ns: int
     end_ns: int
     attributes: dict[str, Any]
+    left_out: int = 0
     status: int = UNSET
     message: str = ""
     remote_parent: bool = False
-    left_out: int = 0
 
 
-def span_id_of(invocation_id: str, name: str) -> bytes:
+def span_id_of(invocation_id: str, name: str) -> str:
     """The id of a span that the host did not give one: the same in every process and at every attempt to send it."""
     digest = hashlib.blake2b(f"{invocation_id}/{name}".encode("utf-8", "replace"), digest_size=8).digest()
-    return digest if any(digest) else b"\0\0\0\0\0\0\0\1"
+    return digest.hex() if any(digest) else "0000000000000001"
 
 
 def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN, opened_any: bool = True) -> list[SpanRow]:
@@ -54,13 +54,13 @@ def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN, opened_any: bool 
     `opened_any`: whether the guest opened any, if the caller knows: most don't.
     """
     last = parts[-1]
-    trace_id = _hex(last.trace_id, 16)
-    server = _hex(last.span_id, 8)
+    trace_id = _id(last.trace_id, 16)
+    server = _id(last.span_id, 8)
     ended = last.end.time_ns if last.end is not None else last.time_ns
     rows = [_server(last, trace_id, server, ended)]
-    opened: list[tuple[SpanOpen, bytes]] = []
-    ids: dict[int, bytes] = {0: server}
-    closed: dict[bytes, SpanClose] = {}
+    opened: list[tuple[SpanOpen, str]] = []
+    ids: dict[int, str] = {0: server}
+    closed: dict[str, SpanClose] = {}
     for part in parts if opened_any else ():
         for entry in span_entries(part):
             if isinstance(entry, SpanOpen):
@@ -76,18 +76,18 @@ def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN, opened_any: bool 
         end_ns = max(close.time_ns if close is not None else ended, entry.time_ns)
         parent = ids.get(entry.parent, server)
         parent = server if parent == span_id else parent
-        rows.append(SpanRow(entry.name or "span", INTERNAL, trace_id, span_id, parent, entry.time_ns, end_ns, attributes))
+        rows.append(SpanRow(trace_id, span_id, parent, entry.name or "span", INTERNAL, entry.time_ns, end_ns, attributes))
     if last.end is not None:
         rows += _cold_start(last, last.end, trace_id, server)
         rows += [_subrequest(last, s, trace_id, ids.get(s.span, server)) for s in last.end.subrequests]
-    for row in rows:
+    for row in rows if shape.limits_attributes else ():
         fitting, row.left_out, was_cut = shape.fit(row.attributes)
         if was_cut or row.left_out:
             row.attributes = {**fitting, TRUNCATED: True}
     return rows
 
 
-def _server(part: Part, trace_id: bytes, span_id: bytes, ended: int) -> SpanRow:
+def _server(part: Part, trace_id: str, span_id: str, ended: int) -> SpanRow:
     end = part.end
     attributes: dict[str, Any] = {
         "faas.trigger": trigger(part.event),
@@ -121,26 +121,26 @@ def _server(part: Part, trace_id: bytes, span_id: bytes, ended: int) -> SpanRow:
         outcome = end.outcome if end is not None else "unknown"
         attributes["error.type"] = outcome if outcome != "ok" or end is None else str(end.status)
         message = outcome if outcome != "ok" else ""
-    parent = _hex(part.parent_span_id, 8) if part.parent_span_id else b""
+    parent = _id(part.parent_span_id, 8) if part.parent_span_id else ""
     end_ns = max(ended, part.start_ns)
-    return SpanRow(name, SERVER, trace_id, span_id, parent, part.start_ns, end_ns, attributes, status, message, bool(parent))
+    return SpanRow(trace_id, span_id, parent, name, SERVER, part.start_ns, end_ns, attributes, 0, status, message, bool(parent))
 
 
-def _cold_start(part: Part, end: End, trace_id: bytes, server: bytes) -> list[SpanRow]:
+def _cold_start(part: Part, end: End, trace_id: str, server: str) -> list[SpanRow]:
     cold = end.cold_start
     if cold is None:
         return []
     load = span_id_of(part.invocation_id, "load")
     attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id}
-    rows = [SpanRow("load", INTERNAL, trace_id, load, server, cold.start_ns, max(cold.end_ns, cold.start_ns), dict(attributes))]
+    rows = [SpanRow(trace_id, load, server, "load", INTERNAL, cold.start_ns, max(cold.end_ns, cold.start_ns), dict(attributes))]
     if cold.compile_ns:
         compiled = cold.start_ns + max(cold.compile_ns, 0)
         span_id = span_id_of(part.invocation_id, "compile")
-        rows.append(SpanRow("compile", INTERNAL, trace_id, span_id, load, cold.start_ns, compiled, attributes))
+        rows.append(SpanRow(trace_id, span_id, load, "compile", INTERNAL, cold.start_ns, compiled, attributes))
     return rows
 
 
-def _subrequest(part: Part, subrequest: Subrequest, trace_id: bytes, parent: bytes) -> SpanRow:
+def _subrequest(part: Part, subrequest: Subrequest, trace_id: str, parent: str) -> SpanRow:
     method = known_method(subrequest.method)
     attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id, "otelbridge.subrequest.kind": subrequest.kind}
     if subrequest.kind == "fetch":
@@ -165,7 +165,7 @@ def _subrequest(part: Part, subrequest: Subrequest, trace_id: bytes, parent: byt
         status, message = ERROR, subrequest.error
         attributes["error.type"] = _error_type(subrequest.error)
     start, end = subrequest.start_ns, max(subrequest.end_ns, subrequest.start_ns)
-    return SpanRow(name, CLIENT, trace_id, _hex(subrequest.span_id, 8), parent, start, end, attributes, status, message)
+    return SpanRow(trace_id, _id(subrequest.span_id, 8), parent, name, CLIENT, start, end, attributes, 0, status, message)
 
 
 def _error_type(error: str) -> str:
@@ -174,10 +174,10 @@ def _error_type(error: str) -> str:
     return name if _NAME.fullmatch(name) else "error"
 
 
-def _hex(text: str, size: int) -> bytes:
-    """An id as bytes; zeros when it is none, which backends treat as absent."""
+def _id(text: str, size: int) -> str:
+    """An id of `size` bytes; zeros when it is none, which backends treat as absent."""
     try:
-        value = bytes.fromhex(text)
+        valid = len(text) == 2 * size == 2 * len(bytes.fromhex(text))
     except ValueError:
-        return bytes(size)
-    return value if len(value) == size else bytes(size)
+        valid = False
+    return text if valid else "00" * size

@@ -259,7 +259,7 @@ def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
                 numbered,
                 invocation,
                 rest,
-                span if not row.span else field(b"\x52", span_id_of(part.invocation_id, f"span:{row.span}")),
+                span if not row.span else field(b"\x52", bytes.fromhex(span_id_of(part.invocation_id, f"span:{row.span}"))),
             )
         )
         if row.event_name or row.extra is not None:
@@ -281,9 +281,9 @@ def spans(rows: Iterable[SpanRow]) -> list[bytes]:
     out = []
     for row in rows:
         parts = [
-            field(b"\x0a", row.trace_id),
-            field(b"\x12", row.span_id),
-            field(b"\x22", row.parent_id),
+            field(b"\x0a", bytes.fromhex(row.trace_id)),
+            field(b"\x12", bytes.fromhex(row.span_id)),
+            field(b"\x22", bytes.fromhex(row.parent_id)),
             field(b"\x2a", _text(row.name)),
             b"\x30",
             _SMALL[row.kind],
@@ -292,13 +292,11 @@ def spans(rows: Iterable[SpanRow]) -> list[bytes]:
             b"\x41",
             _time(row.end_ns),
             attributes(row.attributes, b"\x4a"),
-            b"\x85\x01",
-            _FIXED32(_REMOTE_KNOWN | (_REMOTE if row.remote_parent else 0)),
         ]
         if row.left_out:
             parts += (b"\x50", _size(row.left_out))
-        status = field(b"\x12", _text(row.message)) + b"\x18" + _SMALL[row.status] if row.status else b""
-        parts.append(field(b"\x7a", status))
+        status = b"\x18" + _SMALL[row.status] + field(b"\x12", _text(row.message)) if row.status else b""
+        parts += (field(b"\x7a", status), b"\x85\x01", _FIXED32(_REMOTE_KNOWN | (_REMOTE if row.remote_parent else 0)))
         out.append(b"".join(parts))
     return out
 

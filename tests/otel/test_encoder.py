@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 
 from otelbridge.errors import SandboxError
 from otelbridge.model import ring
-from otelbridge.model.part import Part, WorkerRef
-from otelbridge.model.trace import FetchEvent
+from otelbridge.model.part import ColdStart, End, Part, WorkerRef
+from otelbridge.model.trace import Dropped, FetchEvent, Subrequest
 from otelbridge.otel import encoder as module
 from otelbridge.otel import wire
 from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.log_rows import log_rows
 from otelbridge.otel.shape import TRUNCATED, Shape
+from otelbridge.otel.span_rows import SpanRow, span_rows
 from otelbridge.sandbox import Cache, wat
-from tests.otel.strategies import JSON, invocations
+from tests.otel.strategies import JSON, TEXT, hex_ids, invocations
 
 _PLAIN = Shape()
 
@@ -67,6 +68,30 @@ def test_it_writes_what_python_writes(encoder: Encoder, parts: list[Part], shape
     for one in parts:
         made = encoder.log_records(one, shape=shape, lowest=lowest)
         assert (made.data, made.count, made.truncated) == by_python(one, shape=shape, lowest=lowest)
+
+
+@pytest.mark.fuzz
+@given(parts=invocations(), shape=st.just(_PLAIN) | st.builds(Shape, attributes=st.integers(1, 8), attribute_bytes=st.integers(0, 40)))
+def test_it_writes_the_spans_that_python_writes(encoder: Encoder, parts: list[Part], shape: Shape) -> None:
+    """The spans of any invocation are the same bytes."""
+    rows = span_rows(parts, shape=shape)
+    made = encoder.spans(rows)
+    assert (made.data, made.count) == (wire.records(wire.spans(rows)), len(rows))
+
+
+@pytest.mark.fuzz
+@given(data=st.data())
+def test_it_writes_any_span(encoder: Encoder, data: st.DataObject) -> None:
+    """Rows with any text, number and attribute are the same bytes, and need no Python unless they hold what JSON can't."""
+    text = st.text(max_size=200) | TEXT
+    row = data.draw(
+        st.builds(
+            SpanRow, hex_ids(16), hex_ids(8), st.just("") | hex_ids(8), text, st.integers(1, 3), st.integers(0, (1 << 63) - 1),
+            st.integers(0, (1 << 63) - 1), st.dictionaries(text, JSON | text, max_size=5), st.integers(0, 300), st.sampled_from([0, 2]), text,
+            st.booleans(),
+        )
+    )  # fmt: skip
+    assert encoder.spans([row, row]).data == wire.records(wire.spans([row, row]))
 
 
 _SPACES = st.sampled_from(["", " ", "\n\t", "\r"])
@@ -163,6 +188,31 @@ def test_usual_lines_are_not_left_to_python(encoder: Encoder) -> None:
     assert left(encoder, part(*entries, ring.pack(ring.EXCEPTION, b'{"name":"Error","message":"m"}', time_ns=6))) == 1
 
 
+def test_usual_spans_need_no_python(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an invocation's own span nor those of its cold start, its subrequests and the guest's are left to Python."""
+    event = FetchEvent("GET", "http://h:81/ü?q=1", {"user-agent": "x"}, "10.0.0.1")
+    ring_bytes = ring.pack(ring.SPAN_OPEN, b'{"name":"s"}', span=1) + ring.pack(
+        ring.SPAN_CLOSE, b'{"attributes":{"a":[1,{"b":"c"}]}}', span=1
+    )
+    end = End(
+        900,
+        "exception",
+        1_234_567,
+        7_654_321,
+        500,
+        ColdStart(1, 8, 4),
+        1 << 20,
+        True,
+        Dropped(1),
+        (Subrequest("d" * 16, "fetch", "GET", "http://x/", 6, 7, 404),),
+    )
+    rows = span_rows([msgspec.structs.replace(part(ring_bytes), event=event, end=end, parent_span_id="e" * 16)])
+    expected = wire.records(wire.spans(rows))
+    monkeypatch.setattr(wire, "spans", None)
+    assert len(rows) == 5
+    assert encoder.spans(rows).data == expected
+
+
 def test_a_ring_that_does_not_fit_is_pythons(encoder: Encoder) -> None:
     """A ring that is larger than the module's memory, or whose records are, is encoded all the same."""
     line = ring.pack(ring.LOG, json.dumps(["y" * 1000]).encode(), level=1, time_ns=6)
@@ -178,11 +228,11 @@ def test_numbers_that_no_loader_writes_are_pythons(encoder: Encoder) -> None:
 
 
 def test_after_a_trap_python_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A module that traps is not asked again; the same records come from Python, and the log says so once."""
+    """A module that traps is not asked again; the same records and spans come from Python, and the log says so once."""
     broken = tmp_path / "broken.wasm"
     broken.write_bytes(wat(
         """(module (memory (export "memory") 16)
-             (func (export "_initialize")) (func (export "encode") (result i64) unreachable)
+             (func (export "_initialize")) (func (export "logs") (result i64) unreachable) (func (export "spans") (result i32) unreachable)
              (func (export "input") (result i32) (i32.const 0)) (func (export "output") (result i32) (i32.const 0))
              (func (export "left") (result i32) (i32.const 0)))"""
     ))  # fmt: skip
@@ -190,7 +240,9 @@ def test_after_a_trap_python_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = Encoder(Cache(tmp_path / "cache"))
     one = part(ring.pack(ring.LOG, b"[1]", time_ns=6))
     assert made.log_records(one).data == made.log_records(one).data == by_python(one)[0]
-    assert [r.getMessage() for r in caplog.records] == ["export: the compiled encoder has failed; Python goes on in its place"]
+    rows = span_rows([one])
+    assert Encoder(Cache(tmp_path / "cache")).spans(rows).data == made.spans(rows).data == wire.records(wire.spans(rows))
+    assert [r.getMessage() for r in caplog.records] == 2 * ["export: the compiled encoder has failed; Python goes on in its place"]
 
 
 def test_a_missing_module_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
