@@ -104,9 +104,9 @@ def _inputs(package: Path) -> dict[str, bytes]:
         file.relative_to(javascript).as_posix(): file for pattern in ("engine/*.[ch]", "prelude/*.js") for file in javascript.glob(pattern)
     }
     files["encoder.c"] = package / "otel" / "encoder.c"
-    for name in ("engine/worker.c", "encoder.c"):
-        if name not in files or not files[name].exists():
-            raise BuildError("compile", f"there is no {files.get(name, javascript / name)}")
+    files.setdefault("engine/worker.c", javascript / "engine" / "worker.c")
+    if absent := [str(file) for file in files.values() if not file.exists()]:
+        raise BuildError("compile", f"there is no {', '.join(absent)}")
     return {name: files[name].read_bytes() for name in sorted(files)}
 
 

@@ -52,10 +52,10 @@ def test_wheel_holds_the_engine(wheel: zipfile.ZipFile) -> None:
 def test_wheel_holds_every_tracked_file(wheel: zipfile.ZipFile) -> None:
     """Python files, the type marker and the pages of the tree are all in the wheel."""
     made = set(wheel.namelist())
-    folders = ("sandbox/javascript/engine/", "sandbox/javascript/prelude/")
+    sources = ("sandbox/javascript/engine/", "sandbox/javascript/prelude/", "otel/encoder.c")
     for file in (ROOT / "otelbridge").rglob("*"):
         name = file.relative_to(ROOT).as_posix()
-        if file.is_file() and "__pycache__" not in name and not file.name.startswith(".") and not any(folder in name for folder in folders):
+        if file.is_file() and "__pycache__" not in name and not file.name.startswith(".") and not any(source in name for source in sources):
             assert name in made
     assert "otelbridge/py.typed" in made
 
@@ -67,6 +67,11 @@ def test_wheel_holds_the_pages(wheel: zipfile.ZipFile) -> None:
     assert {name.rpartition(".")[2] for name in loaded} == {"css", "js", "svg"}
     assert {f"otelbridge/ui/{name}" for name in loaded} <= set(wheel.namelist())
     assert not [name for name in wheel.namelist() if name.startswith("ui/") or name.endswith((".tsx", ".ts"))]
+
+
+def test_wheel_holds_the_compiled_encoder(wheel: zipfile.ZipFile) -> None:
+    """What otel/encoder.py loads is inside."""
+    assert wheel.read("otelbridge/otel/encoder.wasm").startswith(b"\0asm")
 
 
 def test_wheel_holds_no_sources_of_the_engine(wheel: zipfile.ZipFile) -> None:

@@ -27,12 +27,19 @@ EXPORT("ob_run") int ob_run(int n) { return n; }
 """
 
 
-def make_tree(root: Path, *, shim: str = ABI, script: str = "native.start();") -> Path:
-    """Write a tree with a shim and one script, as the repository has them."""
-    javascript = root / "otelbridge" / "sandbox" / "javascript"
-    for path, text in {"engine/worker.c": shim, "prelude/10-start.js": script}.items():
-        (javascript / path).parent.mkdir(parents=True, exist_ok=True)
-        (javascript / path).write_text(text)
+ENCODER = (Path(__file__).resolve().parents[2] / "otelbridge" / "otel" / "encoder.c").read_text()
+
+
+def make_tree(root: Path, *, shim: str = ABI, script: str = "native.start();", encoder: str = ENCODER) -> Path:
+    """Write a tree with a shim, one script and the encoder, as the repository has them."""
+    javascript = Path("sandbox/javascript")
+    for path, text in {
+        javascript / "engine/worker.c": shim,
+        javascript / "prelude/10-start.js": script,
+        Path("otel/encoder.c"): encoder,
+    }.items():
+        (root / "otelbridge" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "otelbridge" / path).write_text(text)
     return root
 
 
@@ -45,9 +52,9 @@ def make_cache(folder: Path, *, objects: bool = True) -> Path:
     return folder
 
 
-def module(built: Built) -> bytes:
-    """Return the bytes of a built engine."""
-    return (built.folder / "engine.wasm").read_bytes()
+def module(built: Built, name: str = "engine.wasm") -> bytes:
+    """Return the bytes of a built module."""
+    return (built.folder / name).read_bytes()
 
 
 def test_engine_runs_and_holds_the_prelude(tmp_path: Path) -> None:
@@ -67,12 +74,13 @@ def test_engine_runs_and_holds_the_prelude(tmp_path: Path) -> None:
 
 
 def test_second_build_has_the_same_bytes(tmp_path: Path) -> None:
-    """Two trees in two folders with two caches, everything compiled anew, make one and the same module."""
+    """Two trees in two folders with two caches, everything compiled anew, make the same modules."""
     built = [
         build(make_tree(tmp_path / name), cache=make_cache(tmp_path / f"cache-{name}", objects=False)) for name in ("a", "longer-name")
     ]
     assert not any(one.cached for one in built)
     assert module(built[0]) == module(built[1])
+    assert module(built[0], "encoder.wasm") == module(built[1], "encoder.wasm")
 
 
 def test_unchanged_inputs_compile_nothing(tmp_path: Path) -> None:
@@ -84,9 +92,9 @@ def test_unchanged_inputs_compile_nothing(tmp_path: Path) -> None:
     assert first.folder == second.folder
 
 
-@pytest.mark.parametrize("change", [{"script": "native.stop();"}, {"shim": ABI + "int more;"}])
+@pytest.mark.parametrize("change", [{"script": "native.stop();"}, {"shim": ABI + "int more;"}, {"encoder": ENCODER + "int more;"}])
 def test_changed_inputs_make_another_engine(tmp_path: Path, change: dict[str, str]) -> None:
-    """A change of the shim or of the prelude is never answered from the cache."""
+    """A change of the shim, the prelude or the encoder is never answered from the cache."""
     cache = make_cache(tmp_path / "cache")
     first = build(make_tree(tmp_path / "tree"), cache=cache)
     second = build(make_tree(tmp_path / "tree", **change), cache=cache)
@@ -94,16 +102,17 @@ def test_changed_inputs_make_another_engine(tmp_path: Path, change: dict[str, st
     assert first.key != second.key
 
 
-def test_damaged_cache_is_built_again(tmp_path: Path) -> None:
-    """An engine whose kept bytes have changed is not used."""
+@pytest.mark.parametrize("name", ["engine.wasm", "encoder.wasm"])
+def test_damaged_cache_is_built_again(tmp_path: Path, name: str) -> None:
+    """A module whose kept bytes have changed is not used."""
     cache = make_cache(tmp_path / "cache")
     tree = make_tree(tmp_path / "tree")
     first = build(tree, cache=cache)
-    sound = module(first)
-    (first.folder / "engine.wasm").write_bytes(sound[:-1])
+    sound = module(first, name)
+    (first.folder / name).write_bytes(sound[:-1])
     second = build(tree, cache=cache)
     assert not second.cached
-    assert module(second) == sound
+    assert module(second, name) == sound
 
 
 def test_two_builds_at_once_agree(tmp_path: Path) -> None:
@@ -127,6 +136,7 @@ def test_install_puts_engine_and_licences_into_the_tree(tmp_path: Path) -> None:
     built = build(tree, cache=make_cache(tmp_path / "cache"))
     target = install(built, tree)
     assert target.read_bytes() == module(built)
+    assert (tree / "otelbridge" / "otel" / "encoder.wasm").read_bytes() == module(built, "encoder.wasm")
     assert (tree / "otelbridge" / "licenses" / "quickjs-ng.txt").exists()
     stamp = target.stat().st_mtime_ns
     install(built, tree)
