@@ -58,6 +58,7 @@ class SpoolReader:
         self._fd_segment = -1
         self._boot = 0
         self._synced = 0.0
+        self._before = Position(0, 0), 0  # where a read() that fails goes back to
         self._crossings: list[tuple[Position, Position]] = []  # ends of segments, and where the next one begins
         directory.mkdir(parents=True, exist_ok=True)
         found = read_cursor(directory, name) if name is not None else None
@@ -81,7 +82,7 @@ class SpoolReader:
         """The next frames, none when there are none yet; at least one when there is one, whatever its size."""
         frames: list[Frame] = []
         left = max_bytes
-        before, crossed, damaged = self._position, len(self._crossings), self.damaged_bytes
+        self._before, crossed = (self._position, self.damaged_bytes), len(self._crossings)
         try:
             while left > 0 and len(frames) < max_frames:
                 got = self._read_segment(left, max_frames - len(frames))
@@ -90,7 +91,7 @@ class SpoolReader:
                 if not got and not self._next_segment():
                     break
         except OSError:  # what was read so far is read again
-            self._position, self.damaged_bytes = before, damaged
+            self._position, self.damaged_bytes = self._before
             del self._crossings[crossed:]
             raise
         return frames
@@ -196,6 +197,7 @@ class SpoolReader:
         if self.committed >= self._crossings[-1][0]:
             with contextlib.suppress(OSError):  # the next commit comes to it
                 self.commit(self.committed)
+                self._before = self._position, self.damaged_bytes  # what was skipped is gone and can't be found again
         return True
 
     def _frame_at(self, offset: int) -> tuple[int, int, bytes | None] | None:

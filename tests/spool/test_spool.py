@@ -192,26 +192,29 @@ def test_a_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_segment_without_its_head_is_counted(tmp_path: Path) -> None:
-    """A segment whose first bytes have changed is skipped as a whole, and all of its bytes are counted, also when reading fails on the way."""
+@pytest.mark.parametrize("whole", [True, False])
+def test_damage_is_counted_once_when_reading_fails(tmp_path: Path, whole: bool) -> None:
+    """A segment without its first bytes is skipped as a whole, one that ends in other bytes without those; they are counted once,
+    also when reading fails behind them and begins anew."""
     with contextlib.closing(SpoolWriter(tmp_path)) as writer:
-        writer.append(b"gone")
+        writer.append(b"first")
     path = tmp_path / segments(tmp_path)[-1]
     with contextlib.closing(SpoolWriter(tmp_path)) as writer:
         writer.append(b"next")
         with open(path, "r+b") as file:
-            file.write(b"?")
-        size = path.stat().st_size
+            file.seek(0, os.SEEK_SET if whole else os.SEEK_END)
+            file.write(b"?" * 20)
+        size = path.stat().st_size if whole else 20
         reader = SpoolReader(tmp_path, "a")
         following = tmp_path / segments(tmp_path)[-1]
         following.rename(hidden := tmp_path / "hidden")
         following.mkdir()
-        with pytest.raises(OSError, match="directory"):
-            reader.read()
+        for _ in range(2):
+            with pytest.raises(OSError, match="directory"):
+                reader.read()
         following.rmdir()
         hidden.rename(following)
-        assert reader.damaged_bytes == 0
-        assert drain(reader) == [b"next"]
+        assert drain(reader) == ([b"next"] if whole else [b"first", b"next"])
         assert reader.damaged_bytes == size
 
 
