@@ -88,11 +88,15 @@ class Cache:
             place = self._directory / key
             if replace:
                 shutil.rmtree(place, ignore_errors=True)
+            ours = False
             with contextlib.suppress(OSError):  # another process was faster
                 draft.rename(place)
+                ours = True
             self._unseen_bytes += sum(map(len, files.values()))
             if self._unseen_bytes * _PRUNE_SHARE > self._max_bytes:
                 self.prune()
+            if ours:
+                return Entry(meta, {name: place / name for name in files})
         except OSError:
             return None
         finally:

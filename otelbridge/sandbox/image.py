@@ -6,7 +6,7 @@ copy-on-write, so an instance costs the pages it writes. Building one takes 2 ms
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import msgspec
 
@@ -17,8 +17,6 @@ __all__ = ["Split", "image", "split"]
 
 ENV, MEMORY = "env", "memory"  # how the code imports its memory
 START = "otelbridge:start"  # the export that stands for a start section
-
-_SPARSE = 4096  # zero pages are left out of an image
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -122,37 +120,22 @@ def _place(parts: list[tuple[int, bytes]]) -> int:
     return 0
 
 
-def image(size: int, read: Callable[[int, int], bytes]) -> bytes:
-    """A module that exports `memory`, of `size` bytes (whole pages), with the content that `read(offset, length)` gives.
-
-    Read in blocks of 64 KiB: a copy of the whole memory at once is fresh memory from the system, at 5 us a page.
-    """
+def image(size: int, pages: Mapping[int, bytes]) -> bytes:
+    """A module that exports `memory`, of `size` bytes (whole pages of 64 KiB), with pages of 4 KiB by their offsets; all else is zero."""
     segments = []
-    begin = 0
-    pieces: list[bytes] = []  # of the run of non-zero pages that began at `begin`
-    for start in range(0, size, binary.PAGE):
-        block = read(start, binary.PAGE)
-        if block == _ZERO_BLOCK:  # most of a memory is zero: one comparison instead of sixteen
-            if pieces:
-                segments.append((begin, b"".join(pieces)))
-                pieces = []
-            continue
-        for at in range(0, binary.PAGE, _SPARSE):
-            page = block[at : at + _SPARSE]
-            if page != _ZERO:
-                if not pieces:
-                    begin = start + at
-                pieces.append(page)
-            elif pieces:
-                segments.append((begin, b"".join(pieces)))
-                pieces = []
+    begin = end = 0
+    pieces: list[bytes] = []  # of the run of pages that began at `begin`
+    for at in sorted(pages):
+        if at != end and pieces:
+            segments.append((begin, b"".join(pieces)))
+            pieces = []
+        if not pieces:
+            begin = at
+        pieces.append(pages[at])
+        end = at + len(pages[at])
     if pieces:
         segments.append((begin, b"".join(pieces)))
     return _image_module(Limits(size // binary.PAGE, None), segments)
-
-
-_ZERO = bytes(_SPARSE)
-_ZERO_BLOCK = bytes(binary.PAGE)
 
 
 def _image_module(limits: Limits, segments: list[tuple[int, bytes]]) -> bytes:

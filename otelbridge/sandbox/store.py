@@ -344,21 +344,27 @@ class Memory:
         for offset, address in pages.at.items():
             memmove(self.locate(offset, PAGE_BYTES), address, PAGE_BYTES)
 
+    def written(self, written: WrittenPages) -> list[tuple[int, int]] | None:
+        """Which parts are not as the image that is mapped here, as (offset, end); None when that can't be told."""
+        start = self._base
+        if not start or not written.works:
+            return None
+        try:
+            ranges = written.ranges(start, self._size)
+        except OSError:
+            return None
+        return [(at - start, end - start) for at, end in ranges] if ranges is not None else None
+
     def restore(self, delta: Pages, base: Pages, written: WrittenPages) -> bool:
         """Give every page that was written to the content it has in `delta`, else in `base`, else zeros. False, with nothing
         promised, when that is not possible, or so much that a new instance is cheaper."""
         start = self._base
-        if not start or not written.works:
-            return False
-        try:
-            ranges = written.ranges(start, self._size)
-        except OSError:
-            return False
+        ranges = self.written(written)
         if ranges is None or sum(end - at for at, end in ranges) > _MOST_RESTORED:
             return False
         ours, common = delta.at, base.at
         for at, end in ranges:
-            for page in range(at - start, end - start, PAGE_BYTES):
+            for page in range(at, end, PAGE_BYTES):
                 memmove(start + page, ours.get(page) or common.get(page) or ZERO_PAGE, PAGE_BYTES)
         return True
 

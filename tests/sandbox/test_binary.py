@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from otelbridge.sandbox import binary, image, wasm
 from otelbridge.sandbox.binary import Limits, Malformed
+from otelbridge.sandbox.pages import Pages, differing
 from tests.sandbox.guests import worker
 
 WHOLE = wasm.wat(worker(more='(func $s) (start $s) (data $passive "abc") (table 3 funcref) (elem (i32.const 0) $s)'))
@@ -73,7 +74,8 @@ def test_image_keeps_memory(writes: list[tuple[int, bytes]]) -> None:
     memory = bytearray(2 * binary.PAGE)
     for page, data in writes:
         memory[page * 7000 : page * 7000 + len(data)] = data
-    module = binary.parse(image.image(len(memory), lambda at, length: bytes(memory[at : at + length])))
+    pages = Pages.of(differing(len(memory), lambda at, length: bytes(memory[at : at + length]), None))
+    module = binary.parse(image.image(len(memory), pages.copies()))
     copy = bytearray(len(memory))
     for segment in module.data:
         copy[segment.offset : (segment.offset or 0) + len(segment.content)] = segment.content

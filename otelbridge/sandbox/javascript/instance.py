@@ -149,6 +149,10 @@ class JsInstance:
         """A copy of a range of the memory, for an image."""
         return self._memory.read(pointer, length)
 
+    def written(self) -> list[tuple[int, int]] | None:
+        """Of an instance of the base: which parts of its memory may be other than there, as (offset, end); None when that can't be told."""
+        return self._memory.written(self._store.engine.written) if self._image is None else None
+
     def restorable(self, size: int, delta: Pages, base: Pages, stack: int) -> None:
         """Say what restore() restores: the pages of the image; `stack`: the extern of the engine's stack pointer."""
         self._image = size, delta, base, stack, self._store.global_i32(stack)

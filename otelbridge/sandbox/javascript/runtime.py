@@ -77,15 +77,15 @@ class JsRuntime:
                 words, _ = view.words(state, 32)
                 raise SandboxError(f"The JavaScript prelude failed: {view.read(words[4], words[5]).decode('utf-8', 'replace')}")
             size = view.size
-            template = self._engine.template(self._engine.compile(image.image(size, view.read)))
-            pages = differing(size, view.read, None)
+            pages = Pages.of(differing(size, view.read, None))
+            template = self._engine.template(self._engine.compile(image.image(size, pages.copies())))
         except (Trap, Failure, Stop, OutOfBounds) as e:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
             store.close()
-        files = {"image": template.serialize(), "pages": pages}
+        files = {"image": template.serialize(), "pages": pages.packed()}
         self._engine.cache.put(self._base_key, {"size": str(size), "state": str(state)}, files)
-        return self._stored() or (Image(template, size, state), Pages.of(pages))
+        return self._stored() or (Image(template, size, state), pages)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
         store = Store(self._engine, memory_bytes=max(memory_bytes, base.size + binary.PAGE), instances=2, tables=1, memories=1, externs=7)
@@ -116,15 +116,15 @@ class JsRuntime:
     # ---------------------------------------------------------------------------------------------------- images
 
     def make_image(self, instance: JsInstance) -> Image:
-        """An image of an idle instance. Only before it served a request: what it knows, all instances of it will know.
+        """An image of an idle instance of the base. Only before it served a request: what it knows, all instances of it will know.
 
         Its globals are not part of it; between runs the engine's only mutable one, the stack pointer, is at its start.
         """
         size = instance.memory_bytes
-        pages = Pages.of(differing(size, instance.peek, self._base_pages))
+        pages = Pages.of(differing(size, instance.peek, self._base_pages, instance.written()))
         if len(pages.at) <= MOST_PATCHED_PAGES:
             return Image(self._base.template, size, self._base.state, pages, patched=True)
-        module = self._engine.compile(image.image(size, instance.peek))
+        module = self._engine.compile(image.image(size, self._base_pages.copies() | pages.copies()))
         return Image(self._engine.template(module), size, self._base.state, pages)
 
     def files_of(self, image: Image) -> dict[str, bytes]:
