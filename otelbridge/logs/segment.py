@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from otelbridge.logs.batch import Cursor
+from otelbridge.logs.idle import IdleReaders
 from otelbridge.logs.reader import Budget, Reader, connect
 from otelbridge.logs.schema import END, FORMAT, MOVE_TOTAL, SCHEMA, SUMMARIES
 
 __all__ = ["Segment", "list_segments", "segment_files"]
-
-_IDLE_READERS = 2
 
 
 def list_segments(directory: Path) -> list[int]:
@@ -34,10 +33,11 @@ class Segment:
     """One file, opened or made. `first` and `last`: the lowest and highest number of a record, None when it has none;
     `cursors`: how far each spool had been read when it was opened.
 
-    The writer's connection belongs to the writer's thread; readers come from a pool and may be used in any thread.
+    The writer's connection belongs to the writer's thread; readers may be used in any thread, and wait in `idle`, the
+    store's, until they are needed again.
     """
 
-    def __init__(self, directory: Path, number: int) -> None:
+    def __init__(self, directory: Path, number: int, idle: IdleReaders) -> None:
         self.number = number
         self.path = directory / f"{number:08d}.db"
         self.created = time.time()
@@ -46,7 +46,7 @@ class Segment:
         self.records = 0
         self.summed = False
         self._lock = threading.Lock()
-        self._idle: list[Reader] = []
+        self._idle = idle
         self._gone = False
         self._writer: sqlite3.Connection | None = None
         try:
@@ -73,6 +73,9 @@ class Segment:
         self.records = connection.execute("SELECT ifnull(sum(count), 0) FROM volume WHERE worker = 0").fetchone()[0]
         places = connection.execute("SELECT spool, boot, segment, offset FROM cursors").fetchall()
         self.cursors = {spool: Cursor(*place) for spool, *place in places}
+        log = segment_files(self.path.parent, self.number)[1]
+        if self.summed and not (log.exists() and log.stat().st_size):  # full, and a store may have hundreds of such files
+            self.rest()
 
     # ------------------------------------------------------------------------------------------------------- the writer
 
@@ -158,7 +161,7 @@ class Segment:
     def reader(self, budget: Budget) -> Iterator[Reader | None]:
         """A reader for the time of the block; None when the segment has been removed."""
         with self._lock:
-            found = None if self._gone else self._idle.pop() if self._idle else Reader(self.path)
+            found = None if self._gone else self._idle.take(self.number) or Reader(self.path)
         if found is None:
             yield None
             return
@@ -167,10 +170,10 @@ class Segment:
             yield found
         finally:
             with self._lock:
-                if self._gone or len(self._idle) >= _IDLE_READERS:
+                if self._gone:
                     found.close()
                 else:
-                    self._idle.append(found)
+                    self._idle.keep(self.number, found)
 
     def bytes(self) -> int:
         """The size of its files."""
@@ -187,10 +190,7 @@ class Segment:
     def close(self) -> None:
         """Let go of all connections that are not in use. May be called twice."""
         self.rest()
-        with self._lock:
-            for reader in self._idle:
-                reader.close()
-            self._idle.clear()
+        self._idle.close(self.number)
 
     def _files(self) -> list[Path]:
         return segment_files(self.path.parent, self.number)

@@ -15,6 +15,7 @@ from typing import Any
 
 from otelbridge.errors import StoreError
 from otelbridge.logs.batch import Batch, Cursor
+from otelbridge.logs.idle import IdleReaders
 from otelbridge.logs.room import disk_bytes, lacks_space, short_of_space
 from otelbridge.logs.segment import Segment, list_segments, segment_files
 from otelbridge.logs.writer import Writer
@@ -62,6 +63,7 @@ class Segments:
         self._last = 0  # number of the newest segment there has been
         self._lock_fd = -1
         self._writer: Writer | None = None
+        self._idle = IdleReaders()
         self._syncing: threading.Thread | None = None
 
     def open(self) -> None:
@@ -262,7 +264,7 @@ class Segments:
         """Begin a new segment, and close the one that was filled."""
         before = self.all[-1] if self.all else None
         number = before.number + 1 if before is not None else max(list_segments(self.directory), default=self._last) + 1
-        segment = Segment(self.directory, number)
+        segment = Segment(self.directory, number, self._idle)
         try:
             self._write_to(segment)
         except BaseException:  # nothing is written to it then; the next attempt finds the file as it is
@@ -293,7 +295,7 @@ class Segments:
 
     def _segment(self, number: int) -> Segment | None:
         try:
-            return Segment(self.directory, number)
+            return Segment(self.directory, number, self._idle)
         except sqlite3.DatabaseError as e:
             if isinstance(e, sqlite3.OperationalError):
                 raise
@@ -305,7 +307,7 @@ class Segments:
         self.all = tuple(one for one in self.all if one is not segment)
         segment.close()
         self._rename(segment.path, error)
-        new = Segment(self.directory, segment.number + 1)
+        new = Segment(self.directory, segment.number + 1, self._idle)
         self.all = (*self.all, new)
         self._write_to(new)
 

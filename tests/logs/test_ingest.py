@@ -16,6 +16,7 @@ import pytest
 from otelbridge.errors import StoreError
 from otelbridge.logs import Indexer, Store
 from otelbridge.logs.batch import make_batch
+from otelbridge.logs.idle import IdleReaders
 from otelbridge.logs.segment import Segment
 from otelbridge.logs.segments import Segments
 from otelbridge.model import ring
@@ -126,7 +127,7 @@ def test_cursors_survive_a_death_between_two_segments() -> None:
     with stored([part(line("a"), invocation=1)], [part(line("b"), invocation=2)]) as segments:
         directory, place = segments.directory, segments.cursors["main"]
         segments.close()
-        Segment(directory, segments.all[-1].number + 1).close()
+        Segment(directory, segments.all[-1].number + 1, IdleReaders()).close()
         again = Segments(directory=directory, segment_records=2, retention_seconds=1e9, max_bytes=1 << 30)
         again.open()
         assert again.cursors == {"main": place}
