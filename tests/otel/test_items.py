@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
 from otelbridge.model.count import Counts
-from otelbridge.model.part import Notice, encode
+from otelbridge.model.part import Notice, SpoolItem, encode
+from otelbridge.model.trace import FetchEvent, Subrequest
 from otelbridge.otel.items import Items
 from otelbridge.spool import Frame, Position
+from tests.otel.conftest import new_part
 
 
 def frame(text: str, *, at: int, boot: int = 1, time_ns: int = 5) -> Frame:
@@ -46,7 +52,7 @@ def test_who_comes_last_keeps_nothing() -> None:
 def test_what_is_kept_is_bounded() -> None:
     """The oldest items go when there are too many bytes of them, and one that is large is not kept at all."""
     frames = [frame("x" * 100, at=at) for at in range(0, 100_000, 100)]
-    items = Items(max_bytes=10_000)
+    items = Items(max_bytes=100_000)
     first = items.of("main", frames[0])[0]
     for one in frames:
         items.of("main", one)
@@ -55,7 +61,48 @@ def test_what_is_kept_is_bounded() -> None:
     assert items.of("main", frames[-1])[0] is last
     large = frame("y" * 1_000, at=200_000)
     assert items.of("main", large)[0] is not items.of("main", large)[0]
-    assert items.kept_bytes <= 10_000
+    assert items.kept_bytes <= 100_000
+
+
+def requested(number: int, headers: dict[str, str]) -> SpoolItem:
+    """A part of a request with these headers."""
+    return msgspec.structs.replace(new_part("x"), event=FetchEvent("GET", f"http://worker/{number}", headers))
+
+
+def subrequests(number: int) -> SpoolItem:
+    """A part with many short subrequests."""
+    return new_part(subrequests=tuple(Subrequest(f"{number}{i}", "f", f"m{i}", f"u{i}", 1 << 60, 2 << 60, 900, f"e{i}") for i in range(50)))
+
+
+KINDS: dict[str, Callable[[int], SpoolItem]] = {
+    "nothing logged": lambda _: new_part(),
+    "no end": lambda _: new_part("x", outcome=None),
+    "lines": lambda _: new_part(*[f"line {i}" for i in range(30)]),
+    "headers": lambda number: requested(number, {f"x-header-{i}": f"value {i}" for i in range(12)}),
+    "many short headers": lambda number: requested(number, {f"{i:x}": f"{i}." for i in range(90)}),
+    "wide text": lambda number: requested(number, {"name": "x" * 3_000 + "\N{GRINNING FACE}"}),
+    "subrequests": subrequests,
+    "notice": lambda number: Notice(number, "warn", f"text {number}", {f"name{i}": i * 1_000 for i in range(20)}),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_the_bound_is_that_of_memory(make: Callable[[int], SpoolItem]) -> None:
+    """Whatever the items are, they take no more memory than was promised, and no less than a fifth of it."""
+    limit = 1 << 20
+    payloads = [encode(make(number)) for number in range(1_500)]
+    items = Items(max_bytes=limit)
+    places = itertools.count(1 << 20, 100)
+    tracemalloc.start()
+    try:
+        for payload in payloads:
+            at = next(places)
+            items.of("main", Frame(Position(70_000, at), Position(70_000, at + 100), 1 << 60, 1 << 60, payload))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert limit // 2 < items.kept_bytes <= limit
+    assert limit // 5 < held <= limit
 
 
 def test_a_frame_that_cannot_be_read() -> None:
