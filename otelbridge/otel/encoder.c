@@ -20,12 +20,15 @@
 #define SPARE_BYTES 1024 /* of a record besides its value and what the host gives: fixed fields and the lengths around each level */
 
 typedef struct {
-    uint64_t floor, ceiling, sequence;
+    uint64_t floor, ceiling, observed, sequence;
     uint32_t lowest;  /* severity */
     uint32_t longest; /* payload that no limit can concern */
-    uint32_t common, invocation, own_span, ring; /* bytes of what follows, in this order */
-    uint8_t data[];
+    uint32_t flags, invocation, ring; /* of the trace; bytes of what stands at the end */
+    char trace[32], span[16];
+    uint8_t data[]; /* the invocation's id, the ring */
 } Input;
+
+#define COMMON_BYTES 128 /* what all records of a part have, besides the invocation's id */
 
 /* Packed: where it stands depends on what the host wrote before it. */
 typedef struct __attribute__((packed)) {
@@ -48,6 +51,8 @@ static uint8_t output[OUTPUT_BYTES];
 static struct { uint32_t index, at; } left[MOST_LEFT]; /* entries that Python has to do, and where their records belong */
 
 static const uint8_t *at, *end; /* of the JSON that is being read */
+static uint8_t shared[INPUT_BYTES + COMMON_BYTES], *shared_end; /* what all records of a part have */
+static uint8_t own_span[10] = {0x52, 8};
 
 /* ------------------------------------------------------------------------------------------------------- writing */
 
@@ -373,8 +378,37 @@ static uint8_t *plain(uint8_t *out) {
     return close_field(out, content);
 }
 
+/* Bytes from hex; NULL if it is none. */
+static uint8_t *unhex(uint8_t *out, const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        int high = digit_of((uint8_t)text[2 * i]), low = digit_of((uint8_t)text[2 * i + 1]);
+        if (high < 0 || low < 0) return NULL;
+        *out++ = (uint8_t)(high << 4 | low);
+    }
+    return out;
+}
+
+/* wire.common(), wire.own_span(). */
+static bool share(const Input *in) {
+    uint8_t *out = shared;
+    *out++ = 0x59;
+    out = put(out, &in->observed, 8);
+    out = put(out, "\x4A\x10", 2);
+    if (!unhex(out, in->trace, 16) || !unhex(own_span + 2, in->span, 8)) return false;
+    out += 16;
+    *out++ = 0x45;
+    out = put(out, &in->flags, 4);
+    *out++ = 0x32;
+    uint8_t *attribute = out++;
+    out = put(out, "\x0A\x12" "faas.invocation_id\x12", 21);
+    uint8_t *value_at = out++;
+    out = close_field(value_at, put_field(out, 0x0A, in->data, in->invocation));
+    out = close_field(attribute, out);
+    shared_end = put(out, "\x32\x2A\x0A\x11otelbridge.source\x12\x15\x0A\x13" "dynamic-worker-tail", 44);
+    return true;
+}
+
 static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint64_t time, uint64_t sequence) {
-    const uint8_t *common = in->data, *invocation = common + in->common, *own_span = invocation + in->invocation;
     const char *level = LEVELS[entry->level];
     *out++ = 0x12;
     uint8_t *start = out++;
@@ -389,7 +423,7 @@ static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint6
     uint8_t *body = entry->kind == LOG ? arguments(out + 1) : plain(out + 1);
     if (!body) return NULL;
     out = close_field(out, body);
-    out = put(out, common, in->common);
+    out = put(out, shared, (size_t)(shared_end - shared));
 
     uint8_t digits[24], *digit = digits + sizeof digits;
     uint64_t rest = sequence;
@@ -408,13 +442,13 @@ static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint6
     uint8_t *value_at = out++;
     *out++ = 0x0A;
     uint8_t *text_at = out++;
-    out = put(out, invocation, in->invocation);
+    out = put(out, in->data, in->invocation);
     *out++ = '-';
     out = put(out, digit, size);
     out = close_field(text_at, out);
     out = close_field(value_at, out);
     out = close_field(attribute, out);
-    out = put(out, own_span, in->own_span);
+    out = put(out, own_span, sizeof own_span);
     return close_field(start, out);
 }
 
@@ -422,7 +456,7 @@ static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint6
  * Rows of span_rows.py as JSON: arrays, so that every member has its place. The host writes them, of what guests gave. */
 
 /* An id in hex as a field of so many bytes, or of none. */
-static uint8_t *id(uint8_t *out, uint8_t tag) {
+static uint8_t *id_field(uint8_t *out, uint8_t tag) {
     if (!skip('"')) return NULL;
     *out++ = tag;
     uint8_t *start = out++;
@@ -453,7 +487,7 @@ static uint8_t *span(uint8_t *out) {
     uint8_t *start, *message;
     *out++ = 0x12;
     start = out++;
-    if (!skip('[') || !(out = id(out, 0x0A)) || !(out = id(out, 0x12)) || !(out = id(out, 0x22))) return NULL;
+    if (!skip('[') || !(out = id_field(out, 0x0A)) || !(out = id_field(out, 0x12)) || !(out = id_field(out, 0x22))) return NULL;
     if (!skip('"') || !(out = string(out, 0x2A)) || !skip(',')) return NULL;
     if (!natural(&kind) || !natural(&begin) || !natural(&stop) || !skip('{')) return NULL;
     *out++ = 0x30;
@@ -493,10 +527,11 @@ __attribute__((export_name("output"))) uint8_t *output_at(void) { return output;
 __attribute__((export_name("left"))) void *left_at(void) { return left; }
 
 /* The records of the part that the host wrote at `input`, as fields of a ScopeLogs at `output`; bytes (32 bits), records (16 bits)
- * and entries that are left to Python (16 bits). All lengths in Input are the host's, and fit. */
+ * and entries that are left to Python (16 bits), or all ones when everything is. All lengths in Input are the host's, and fit. */
 __attribute__((export_name("logs"))) uint64_t logs(void) {
     const Input *in = (const Input *)input;
-    const uint8_t *ring = in->data + in->common + in->invocation + in->own_span, *stop = ring + in->ring;
+    const uint8_t *ring = in->data + in->invocation, *stop = ring + in->ring;
+    if (!share(in)) return UINT64_MAX;
     uint8_t *out = output;
     uint64_t next = in->floor, records = 0, index = 0, count = 0;
     while ((size_t)(stop - ring) >= sizeof(Header)) {
@@ -508,7 +543,7 @@ __attribute__((export_name("logs"))) uint64_t logs(void) {
         next = time + 1;
         if (entry->kind <= TEXT) {
             if (SEVERITY[entry->level] >= in->lowest) {
-                size_t most = 3 * (size_t)entry->length + in->common + in->invocation + in->own_span + SPARE_BYTES;
+                size_t most = 3 * (size_t)entry->length + 2 * in->invocation + SPARE_BYTES;
                 bool usual = !entry->extra && !entry->span && entry->length <= in->longest && most <= (size_t)(output + OUTPUT_BYTES - out);
                 uint8_t *made = usual ? record(out, in, entry, time, in->sequence + index) : NULL;
                 if (made) {

@@ -26,7 +26,10 @@ _log = logging.getLogger("otelbridge.otel")
 
 MODULE: Final = Path(__file__).parent / "encoder.wasm"
 MOST_BYTES: Final = (1 << 19) - 1024  # of a ring or of rows, so that they fit into encoder.c's input with what is said about them
-_HEAD: Final = struct.Struct("<qqqIIIIII")  # the struct Input there
+_HEAD: Final = struct.Struct("<qqQqIIIII48s")  # the struct Input there
+_ID_LENGTHS: Final = 32, 16  # of trace and span id in hex
+_ID_BYTES: Final = sum(_ID_LENGTHS)
+_NOTHING: Final = (1 << 64) - 1
 _LEFT: Final = struct.Struct("<II")
 _SIZE: Final = struct.Struct("<I")
 _UNLIMITED: Final = 0xFFFFFFFF
@@ -55,21 +58,33 @@ class Encoder:
     def log_records(self, part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Encoded:
         """The log records of a part; the arguments as for log_rows()."""
         library = self._library
-        if library is None or structured or len(part.ring) > MOST_BYTES:
+        if library is None or structured or len(part.ring) > MOST_BYTES or (len(part.trace_id), len(part.span_id)) != _ID_LENGTHS:
             return _by_python(part, shape, structured, lowest)
-        invocation = wire.invocation_of(part)
-        common, own_span = wire.common(part, invocation), wire.own_span(part)
+        ids = (part.invocation_id + part.trace_id + part.span_id).encode("utf-8", "replace")
+        invocation = len(ids) - _ID_BYTES
         longest = shape.body_bytes // _GROWTH if shape.body_bytes else _UNLIMITED
-        sizes = len(common), len(invocation), len(own_span), len(part.ring)
         try:
-            head = _HEAD.pack(part.floor_ns, max(part.time_ns, part.floor_ns), part.first_sequence, lowest, longest, *sizes)
+            head = _HEAD.pack(
+                part.floor_ns,
+                max(part.time_ns, part.floor_ns),
+                part.time_ns,
+                part.first_sequence,
+                lowest,
+                longest,
+                part.trace_flags & 0xFF,
+                invocation,
+                len(part.ring),
+                ids[invocation:],
+            )
         except struct.error:  # numbers that no loader writes
             return _by_python(part, shape, structured, lowest)
         try:
-            library.memory.write(self._input, b"".join((head, common, invocation, own_span, part.ring)))
+            library.memory.write(self._input, b"".join((head, ids[:invocation], part.ring)))
             found = library.call(self._logs)
         except Trap as e:
             self._give_up(e)
+            return _by_python(part, shape, structured, lowest)
+        if found == _NOTHING:
             return _by_python(part, shape, structured, lowest)
         data, count, left = library.memory.read(self._output, found & _UNLIMITED), found >> 32 & 0xFFFF, found >> 48
         return self._complete(library, part, data, count, left, shape, lowest) if left else Encoded(data, count)

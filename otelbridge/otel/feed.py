@@ -46,6 +46,7 @@ class Token:
         "number",
         "placed",
         "read_ns",
+        "settled",
         "start",
         "time_ns",
         "worker_id",
@@ -60,6 +61,7 @@ class Token:
         self.end = frame.position
         self.time_ns = frame.time_ns
         self.read_ns = read_ns
+        self.settled = False
         self.worker_id = ""
         self.invocation_id = ""  # of a part
         self.counts = _NOTHING  # what it stands for
@@ -96,7 +98,6 @@ class Feed:
         self._scanner = SpoolReader(directory, None)
         self._done: list[tuple[Position, Position]] = []  # of an earlier process, above the lowest open position
         self._open: deque[Token] = deque()
-        self._settled: set[int] = set()
         self._new: list[Token] = []  # settled since the last note in the journal
         self._noting: list[Token] = []
         self._number = 0
@@ -150,7 +151,7 @@ class Feed:
         self._pending -= 1
         self._taken = frame.position
         if self._was_done(frame.start):
-            self._settled.add(token.number)
+            token.settled = True
             return None
         return token
 
@@ -169,9 +170,10 @@ class Feed:
 
     def settle(self, token: Token, fates: dict[str | None, int]) -> None:
         """A frame is done: its fates enter the ledger."""
-        self._settled.add(token.number)
+        token.settled = True
         self._new.append(token)
-        self._ledger.emit(token.worker_id, token.extra)
+        if token.extra:
+            self._ledger.emit(token.worker_id, token.extra)
         for reason, count in fates.items():
             self._ledger.settle(token.worker_id, reason, count)
         if token.invocation_id:
@@ -179,7 +181,7 @@ class Feed:
 
     def waiting(self, invocation_id: str) -> list[int]:
         """When the frames of an invocation were read that are not settled. Looks at all that are under way."""
-        return [t.read_ns for t in self._open if t.invocation_id == invocation_id and t.number not in self._settled]
+        return [t.read_ns for t in self._open if t.invocation_id == invocation_id and not t.settled]
 
     def has_read(self, place: Place) -> bool:
         """Whether a frame of this spool has been read, by this process or an earlier one."""
@@ -189,8 +191,8 @@ class Feed:
     @property
     def low(self) -> Position:
         """Everything before it is done."""
-        while self._open and self._open[0].number in self._settled:
-            self._settled.discard(self._open.popleft().number)
+        while self._open and self._open[0].settled:
+            self._open.popleft()
         if self._open:
             return self._open[0].start
         return self._taken if self._pending else self.reader.position
@@ -207,7 +209,7 @@ class Feed:
     def snapshot(self) -> dict[str, Any]:
         """All of the progress, for the journal."""
         low = self.low  # ahead of frames that were read and are not taken yet, a kill would lose them
-        ranges = _ranges(token for token in self._open if token.number in self._settled)
+        ranges = _ranges(token for token in self._open if token.settled)
         return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > low], "counted": self.counted}
 
     def release_blocking(self) -> None:

@@ -159,7 +159,7 @@ class SpansIntake:
             if not self._sampling.waits:
                 return _give_up_spans(token, SAMPLED)
             errors = has_errors(part)
-        gathered = self.waiting.add(_spans_only(part), token, feed, errors=errors)
+        gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
         if gathered is not None:
             self.decide(gathered)
         return None
@@ -219,7 +219,7 @@ def _give_up_unmappable(frames: Iterable[tuple[_Item, Token]], records: Callable
 
 def _spans_only(part: Part) -> Part:
     """A part that waits without its log lines: they may be the larger half of its memory, and nobody asks for them."""
-    if part.end is not None or not part.ring:
+    if not part.ring:
         return part
     kept = b"".join(pack(e.kind, e.payload, time_ns=e.time_ns, span=e.span) for e in walk(part.ring) if e.kind in (SPAN_OPEN, SPAN_CLOSE))
     return msgspec.structs.replace(part, ring=kept)

@@ -56,19 +56,22 @@ class Ledger:
         self._changes: dict[str, Account] = {}
 
     def emit(self, worker_id: str, count: int) -> None:
-        for account in self._both(worker_id, count):
-            account.emitted += count
+        if count:
+            self._account(worker_id).emitted += count
+            self._change(worker_id).emitted += count
 
     def deliver(self, worker_id: str, count: int) -> None:
-        for account in self._both(worker_id, count):
-            account.delivered += count
+        if count:
+            self._account(worker_id).delivered += count
+            self._change(worker_id).delivered += count
 
     def reject(self, worker_id: str, count: int) -> None:
-        for account in self._both(worker_id, count):
-            account.rejected += count
+        if count:
+            self._account(worker_id).rejected += count
+            self._change(worker_id).rejected += count
 
     def drop(self, worker_id: str, reason: str, count: int) -> None:
-        for account in self._both(worker_id, count):
+        for account in (self._account(worker_id), self._change(worker_id)) if count else ():
             account.dropped[reason] = account.dropped.get(reason, 0) + count
 
     def settle(self, worker_id: str, reason: str | None, count: int) -> None:
@@ -90,16 +93,20 @@ class Ledger:
             self.settle(owner, after, moved)
             count -= moved
 
-    def _both(self, worker_id: str, count: int) -> Iterable[Account]:
-        """The account and the note of what changed in it."""
-        if not count:
-            return ()
+    def _account(self, worker_id: str) -> Account:
         account = self.accounts.get(worker_id)
         if account is None:
             if len(self.accounts) >= self._max:
                 self._fold()
             account = self.accounts[worker_id] = Account()
-        return account, self._changes.setdefault(worker_id, Account())
+        return account
+
+    def _change(self, worker_id: str) -> Account:
+        """The note of what has changed in an account. After _account(), which may fold it away."""
+        change = self._changes.get(worker_id)
+        if change is None:
+            change = self._changes[worker_id] = Account()
+        return change
 
     def _fold(self) -> None:
         """Fold the settled accounts into one, the half that came first."""

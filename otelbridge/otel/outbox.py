@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from otelbridge.model.part import Notice, Part, WorkerRef
@@ -48,10 +48,17 @@ class Batch:
         self.left += count
         self.oldest_ns = min(self.oldest_ns, token.time_ns)
 
-    def settle(self, fates: Iterable[Fate]) -> int:
+    def settle(self, fates: Sequence[Fate]) -> int:
         """Tell the frames what became of the next records of the request; how many these are. Which of a worker's frames
         among them a loss falls on does not matter: it counts for the worker."""
         shares = self._open_shares()
+        if len(fates) == 1 and sum(fates[0].counts.values()) == self.left:  # the usual end: one answer for all
+            settled, self.left = self.left, 0
+            for token, count in shares:
+                token.fate(fates[0].reason, count)
+                token.release()
+            shares.clear()
+            return settled
         pools: dict[str, list[list[Any]]] = {}
         settled = 0
         for fate in fates:
@@ -202,7 +209,7 @@ class Outbox:
         """Whether a full batch waits."""
         return bool(self._ready)
 
-    def settled(self, batch: Batch, fates: Iterable[Fate]) -> None:
+    def settled(self, batch: Batch, fates: Sequence[Fate]) -> None:
         """The fate of a batch, or of its next records, is known."""
         before = batch.left
         count = batch.settle(fates)

@@ -221,9 +221,16 @@ def test_a_ring_that_does_not_fit_is_pythons(encoder: Encoder) -> None:
         assert encoder.log_records(one).data == by_python(one)[0]
 
 
-def test_numbers_that_no_loader_writes_are_pythons(encoder: Encoder) -> None:
-    """Times and sequence numbers beyond 63 bits don't fail."""
-    one = msgspec.structs.replace(part(ring.pack(ring.LOG, b"[1]", time_ns=6)), floor_ns=1 << 63, first_sequence=-1)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"floor_ns": 1 << 63, "first_sequence": -1}, {"time_ns": -1}, {"trace_id": ""}, {"trace_id": "é" + "b" * 31}, {"span_id": "z" * 16},
+        {"trace_id": "b" * 30, "invocation_id": "c" * 34}, {"invocation_id": ""}, {"invocation_id": "ü\ud800" * 100}, {"trace_flags": 257},
+    ],
+)  # fmt: skip
+def test_what_no_loader_writes_is_encoded_all_the_same(encoder: Encoder, change: dict[str, Any]) -> None:
+    """Times and sequence numbers beyond 63 bits, and ids that are none, give what Python makes of them."""
+    one = msgspec.structs.replace(part(ring.pack(ring.LOG, b"[1]", time_ns=6)), **change)
     assert encoder.log_records(one).data == by_python(one)[0]
 
 

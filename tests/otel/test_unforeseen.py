@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from otelbridge.model.part import decode
-from otelbridge.otel import intake, wire
+from otelbridge.otel import intake
 from otelbridge.otel import items as items_room
 from otelbridge.otel import lane as lane_room
+from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.span_rows import span_rows
 from otelbridge.spool import SpoolWriter
 from tests.collector import FakeCollector
@@ -29,14 +30,15 @@ async def test_what_cant_be_mapped_costs_only_itself(
     """A frame whose mapping raises is dropped with a reason, the ledger stays exact, the others arrive and the spool is let go of."""
 
     def faulty(real: Any) -> Any:
-        def map_it(item: Any, *args: Any, **kwargs: Any) -> Any:
+        def map_it(*args: Any, **kwargs: Any) -> Any:
+            item = args[0] if not isinstance(args[0], Encoder) else args[1]
             if (item[0] if isinstance(item, list) else item).worker.worker_id == "odd":
                 raise AssertionError("a defect")
-            return real(item, *args, **kwargs)
+            return real(*args, **kwargs)
 
         return map_it
 
-    monkeypatch.setattr(wire, "common", faulty(wire.common))
+    monkeypatch.setattr(Encoder, "log_records", faulty(Encoder.log_records))
     monkeypatch.setattr(intake, "span_rows", faulty(span_rows))
     async with exporting(collector.url) as exporter:
         append(writer, *(new_part(f"{i}", worker="odd" if i == 2 else "demo") for i in range(5)))
