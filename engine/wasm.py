@@ -30,6 +30,7 @@ ENCODER_EXPORTS = {
     "input": "func",
     "output": "func",
     "left": "func",
+    "count": "func",
     "logs": "func",
     "spans": "func",
 }

@@ -45,6 +45,10 @@ INSTRUMENTS: Final[dict[str, Instrument]] = {
 }
 
 
+_BOUNDS: Final = {name: instrument.bounds for name, instrument in INSTRUMENTS.items()}
+_Kind = tuple[str, bool | None, int | None, str]  # method or trigger; of requests alone, whether by https; status, outcome
+
+
 class Aggregate:
     """All series since the start. `exponential`: keep exponential histograms too, for destinations that want them."""
 
@@ -52,45 +56,68 @@ class Aggregate:
         self.series: Series = {}
         self.exponential: Series = {}
         self._exponential = exponential
+        self._kinds: dict[_Kind, tuple[Labels, Labels | None, list[Sum]]] = {}
 
     def record(self, part: Part, *, exemplar: bool) -> None:
         """Take in an invocation that has ended. `exemplar`: its trace may stand as an example."""
         end = part.end
         if end is None:
             return
-        took = max(end.time_ns - part.start_ns, 0) / 1e9
-        example = (part, end.time_ns) if exemplar else None
-        labels: Labels = (("faas.trigger", trigger(part.event)),)
-        error = failed(end)
-        if isinstance(part.event, FetchEvent):
-            http: list[tuple[str, Any]] = [("http.request.method", known_method(part.event.method)), ("http.route", ROUTE)]
-            http.append(("url.scheme", "https" if part.event.url.startswith("https:") else "http"))
-            if end.status is not None:
-                http.append(("http.response.status_code", end.status))
-            if error:
-                http.append(("error.type", end.outcome if end.outcome != "ok" else str(end.status)))
-            self._histogram("http.server.request.duration", tuple(http), took, example)
-        self._count("faas.errors" if error else "faas.invocations", labels)
-        if end.outcome in ("exceededCpu", "exceededWallTime"):
-            self._count("faas.timeouts", labels)
+        event = part.event
+        key: _Kind
+        if type(event) is FetchEvent:
+            key = known_method(event.method), event.url[:6] == "https:", end.status, end.outcome
+        else:
+            key = trigger(event), None, end.status, end.outcome
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._open(key, failed(end))
+        labels, http, counts = kind
+        for point in counts:
+            point.value += 1
+        example = (end.time_ns, part.trace_id, part.span_id) if exemplar else None
+        if http is not None:
+            self._histogram("http.server.request.duration", http, max(end.time_ns - part.start_ns, 0) / 1e9, example)
         if end.cold_start is not None:
-            self._count("faas.coldstarts", labels)
+            self._counter("faas.coldstarts", labels).value += 1
             self._histogram("faas.init_duration", labels, max(end.cold_start.end_ns - end.cold_start.start_ns, 0) / 1e9, example)
         self._histogram("faas.invoke_duration", labels, end.wall_ns / 1e9, example)
         self._histogram("faas.cpu_usage", labels, end.cpu_ns / 1e9, example)
         if end.memory_bytes:
             self._histogram("faas.mem_usage", labels, float(end.memory_bytes), example)
 
-    def _count(self, name: str, labels: Labels) -> None:
+    def _open(self, key: _Kind, error: bool) -> tuple[Labels, Labels | None, list[Sum]]:
+        """The labels and counters of invocations of one kind, remembered: they come again and again."""
+        first, https, status, outcome = key
+        labels: Labels = (("faas.trigger", first if https is None else "http"),)
+        http: list[tuple[str, Any]] | None = None
+        if https is not None:
+            http = [("http.request.method", first), ("http.route", ROUTE), ("url.scheme", "https" if https else "http")]
+            if status is not None:
+                http.append(("http.response.status_code", status))
+            if error:
+                http.append(("error.type", outcome if outcome != "ok" else str(status)))
+        counters = [self._counter("faas.errors" if error else "faas.invocations", labels)]
+        if outcome in ("exceededCpu", "exceededWallTime"):
+            counters.append(self._counter("faas.timeouts", labels))
+        if len(self._kinds) >= _MAX_SERIES:
+            self._kinds.clear()
+        kind = self._kinds[key] = labels, tuple(http) if http is not None else None, counters
+        return kind
+
+    def _counter(self, name: str, labels: Labels) -> Sum:
         point = _point(self.series, name, labels, Sum)
         assert isinstance(point, Sum)
-        point.value += 1
+        return point
 
-    def _histogram(self, name: str, labels: Labels, value: float, example: tuple[Part, int] | None) -> None:
-        bounds = INSTRUMENTS[name].bounds
-        exemplar = Exemplar(value, example[1], example[0].trace_id, example[0].span_id) if example is not None else None
-        point = _point(self.series, name, labels, lambda: Histogram([0] * (len(bounds) + 1)))
-        assert isinstance(point, Histogram)
+    def _histogram(self, name: str, labels: Labels, value: float, example: tuple[int, str, str] | None) -> None:
+        exemplar = Exemplar(value, *example) if example is not None else None
+        bounds = _BOUNDS[name]
+        of = self.series.get(name)
+        point = of.get(labels) if of is not None else None
+        if point is None:
+            point = _point(self.series, name, labels, lambda: Histogram([0] * (len(bounds) + 1)))
+        assert type(point) is Histogram
         point.record(value, bounds, exemplar)
         if self._exponential:
             point = _point(self.exponential, name, labels, Exponential)
@@ -112,7 +139,7 @@ class Aggregate:
 
     def restore(self, rows: list[Any]) -> None:
         """Read a snapshot back; what no longer fits an instrument is left out."""
-        for series in (self.series, self.exponential):
+        for series in (self.series, self.exponential, self._kinds):
             series.clear()
         for name, labels, raw in rows:
             point = msgspec.convert(raw, Point)

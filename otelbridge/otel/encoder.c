@@ -526,6 +526,27 @@ __attribute__((export_name("input"))) uint8_t *input_at(void) { return input; }
 __attribute__((export_name("output"))) uint8_t *output_at(void) { return output; }
 __attribute__((export_name("left"))) void *left_at(void) { return left; }
 
+/* The next entry of a ring, or NULL at its end or at what is none: as in model/ring.py. */
+static const Header *next_entry(const uint8_t **ring, const uint8_t *stop) {
+    if ((size_t)(stop - *ring) < sizeof(Header)) return NULL;
+    const Header *entry = (const Header *)*ring;
+    size_t room = (size_t)(stop - *ring) - sizeof(Header), padded = ((size_t)entry->length + 7) & ~(size_t)7;
+    if (entry->length > room || padded > room || entry->extra > entry->length || entry->kind > SPAN_CLOSE || entry->level > 4) return NULL;
+    *ring += sizeof(Header) + padded;
+    return entry;
+}
+
+/* How many log records (low 32 bits) and opened spans the ring of so many bytes stands for that the host wrote at `input`. */
+__attribute__((export_name("count"))) uint64_t count(void) {
+    const uint8_t *ring = input + sizeof(uint32_t), *stop = ring + *(const uint32_t *)input;
+    uint64_t logs = 0, opened = 0;
+    for (const Header *entry; (entry = next_entry(&ring, stop));) {
+        logs += entry->kind <= DIAGNOSTIC;
+        opened += entry->kind == SPAN_OPEN;
+    }
+    return logs | opened << 32;
+}
+
 /* The records of the part that the host wrote at `input`, as fields of a ScopeLogs at `output`; bytes (32 bits), records (16 bits)
  * and entries that are left to Python (16 bits), or all ones when everything is. All lengths in Input are the host's, and fit. */
 __attribute__((export_name("logs"))) uint64_t logs(void) {
@@ -534,10 +555,7 @@ __attribute__((export_name("logs"))) uint64_t logs(void) {
     if (!share(in)) return UINT64_MAX;
     uint8_t *out = output;
     uint64_t next = in->floor, records = 0, index = 0, count = 0;
-    while ((size_t)(stop - ring) >= sizeof(Header)) {
-        const Header *entry = (const Header *)ring;
-        size_t room = (size_t)(stop - ring) - sizeof(Header), padded = ((size_t)entry->length + 7) & ~(size_t)7;
-        if (entry->length > room || padded > room || entry->extra > entry->length || entry->kind > SPAN_CLOSE || entry->level > 4) break;
+    for (const Header *entry; (entry = next_entry(&ring, stop)); index++) {
         uint64_t time = entry->time < in->ceiling ? entry->time : in->ceiling;
         time = time >= next ? time : next;
         next = time + 1;
@@ -558,8 +576,6 @@ __attribute__((export_name("logs"))) uint64_t logs(void) {
             left[count].index = (uint32_t)index;
             left[count++].at = (uint32_t)(out - output);
         }
-        ring += sizeof(Header) + padded;
-        index++;
     }
     return (uint64_t)(out - output) | records << 32 | count << 48;
 }

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from otelbridge.model.part import Part, timed_entries
+from otelbridge.model.count import Counts, count, count_spans
+from otelbridge.model.part import Part, SpoolItem, timed_entries
 from otelbridge.otel import wire
 from otelbridge.otel.log_rows import LogRow, log_row, log_rows
 from otelbridge.otel.shape import TRUNCATED, Shape
@@ -52,8 +53,22 @@ class Encoder:
     def __init__(self, cache: Cache) -> None:
         library = Library(MODULE, cache)
         self._library: Library | None = library
-        self._logs, self._spans = library.function(b"logs"), library.function(b"spans")
+        self._count, self._logs, self._spans = (library.function(name) for name in (b"count", b"logs", b"spans"))
         self._input, self._output, self._left = (library.call(library.function(name)) for name in (b"input", b"output", b"left"))
+
+    def count(self, item: SpoolItem) -> Counts:
+        """The same as model.count.count(), a quarter of a frame's cost less."""
+        library = self._library
+        if library is None or not isinstance(item, Part) or len(item.ring) > MOST_BYTES:
+            return count(item)
+        ring = item.ring
+        try:
+            library.memory.write(self._input, _SIZE.pack(len(ring)) + ring)
+            found = library.call(self._count)
+        except Trap as e:
+            self._give_up(e)
+            return count(item)
+        return Counts(found & _UNLIMITED, (found >> 32) + count_spans(item))
 
     def log_records(self, part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Encoded:
         """The log records of a part; the arguments as for log_rows()."""

@@ -93,12 +93,15 @@ class Exporter:
         for line in self._environment.warnings:
             _log.warning("%s", line)
         await asyncio.to_thread(self._forget_removed, self._spools)
-        for destination in self.destinations:
-            for signal in destination.endpoints:
-                if signal in (LOGS, SPANS):
-                    lane = await asyncio.to_thread(self._lane, destination, signal)
-                    self.lanes[destination.name, signal] = lane
-                    lane.start(destination.name)
+        wanted = [(d, signal) for d in self.destinations for signal in d.endpoints if signal != METRICS]
+        if wanted:
+            # One for all lanes: they run on the same loop.
+            self._encoder = await asyncio.to_thread(Encoder, Cache(self._settings.cache_dir))
+            self._items = Items(self._encoder.count)
+            for destination, signal in wanted:
+                lane = await asyncio.to_thread(self._lane, destination, signal, self._encoder)
+                self.lanes[destination.name, signal] = lane
+                lane.start(destination.name)
         self._metrics = await asyncio.to_thread(self._metrics_lane)
         self._metrics.start()
         if self.own_traces is not None:
@@ -161,7 +164,7 @@ class Exporter:
 
     # ------------------------------------------------------------------------------------------------------- building
 
-    def _lane(self, destination: Destination, signal: Signal) -> Lane:
+    def _lane(self, destination: Destination, signal: Signal, encoder: Encoder) -> Lane:
         export = self._settings.export
         limits = self._environment.batches[signal]
         path = self._directory / destination.name / signal
@@ -173,12 +176,12 @@ class Exporter:
                 destination=destination,
                 outbox=outbox,
                 sampling=sampling,
-                encoder=self._encoding(),
+                encoder=encoder,
                 shape=shape,
                 structured=export.structured_attributes,
             )
             if signal == LOGS
-            else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, encoder=self._encoding(), shape=shape)
+            else SpansIntake(destination=destination, outbox=outbox, sampling=sampling, encoder=encoder, shape=shape)
         )
         return Lane(
             signal=signal,
@@ -192,12 +195,6 @@ class Exporter:
             limits=limits,
             on_loss=lambda worker_id, lost, reason: self._lost(destination.name, worker_id, reason, signal, lost),
         )
-
-    def _encoding(self) -> Encoder:
-        """One for all lanes: they run on the same loop."""
-        if self._encoder is None:
-            self._encoder = Encoder(Cache(self._settings.cache_dir))
-        return self._encoder
 
     def _sender(self, destination: Destination, signal: Signal, *, own: bool = False) -> Sender:
         """`own`: for the bridge's own spans, of which sending makes no further ones, and which nobody wants back when refused."""

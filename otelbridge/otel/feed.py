@@ -92,6 +92,7 @@ class Feed:
 
     def __init__(self, directory: Path, *, consumer: str, ledger: Ledger, passages: Passages, state: dict[str, Any] | None) -> None:
         self.directory = directory
+        self.name = directory.name
         self.reader = SpoolReader(directory, consumer)
         self._ledger = ledger
         self._passages = passages
@@ -128,7 +129,7 @@ class Feed:
             pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._not_before = time.monotonic() + pause
-            self.trouble = f"spool {self.directory.name} can't be read: {e}"
+            self.trouble = f"spool {self.name} can't be read: {e}"
             _log.error("%s; export tries again in %.1f s", self.trouble, pause)
             return []
         self._failures, self.trouble = 0, None

@@ -250,7 +250,7 @@ class Lane:
             feed.counted = frame.position
             self._progress.dirty = True
         try:
-            item, counts = self._items.of(feed.directory.name, frame)
+            item, counts = self._items.of(feed.name, frame)
         except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
             if first:
                 self.undecodable += 1

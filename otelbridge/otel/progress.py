@@ -54,7 +54,7 @@ class Progress:
     def commit(self) -> None:
         """Note what was settled and counted since the last time. About 20 us; no sync: a kill takes nothing of it."""
         changes = self.ledger.take_changes()
-        feeds = {feed.directory.name: feed.take_changes() for feed in self.feeds}
+        feeds = {feed.name: feed.take_changes() for feed in self.feeds}
         self.dirty = False
         if not self._journal.append({"feeds": feeds, "accounts": changes}, self._snapshot):
             self.ledger.give_back(changes)
@@ -81,7 +81,7 @@ class Progress:
         self._journal.close()
 
     def _snapshot(self) -> dict[str, Any]:
-        feeds = {**self._states, **{feed.directory.name: feed.snapshot() for feed in self.feeds}}
+        feeds = {**self._states, **{feed.name: feed.snapshot() for feed in self.feeds}}
         return {"feeds": feeds, "accounts": self.ledger.accounts}
 
     def _restore(self) -> dict[str, Any]:

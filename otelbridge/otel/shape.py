@@ -7,7 +7,6 @@ that forbids trying again. All limits are off (0 or None) unless a setting or a 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -45,14 +44,14 @@ class Shape(msgspec.Struct, frozen=True):
                 return cut_text(text, limit), True
         return value, False
 
-    def fit(self, attributes: Mapping[str, Any], present: int = 0) -> tuple[dict[str, Any], int, bool]:
-        """Attributes within the limits, how many were left out, and whether a value was cut.
+    def fit(self, attributes: dict[str, Any], present: int = 0) -> tuple[dict[str, Any], int, bool]:
+        """Attributes within the limits (the same object when all are), how many were left out, and whether a value was cut.
 
         `present`: how many the record has besides these. Earlier ones win over later ones.
         """
         room = max(self.attributes - present, 0) if self.attributes else len(attributes)
         if len(attributes) <= room and not self.attribute_bytes and not self.attribute_chars:
-            return dict(attributes), 0, False
+            return attributes, 0, False
         out: dict[str, Any] = {}
         was_cut = False
         for key, value in attributes.items():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from otelbridge.errors import SandboxError
 from otelbridge.model import ring
+from otelbridge.model.count import count
 from otelbridge.model.part import ColdStart, End, Part, WorkerRef
 from otelbridge.model.trace import Dropped, FetchEvent, Subrequest
 from otelbridge.otel import encoder as module
@@ -68,6 +69,7 @@ def test_it_writes_what_python_writes(encoder: Encoder, parts: list[Part], shape
     for one in parts:
         made = encoder.log_records(one, shape=shape, lowest=lowest)
         assert (made.data, made.count, made.truncated) == by_python(one, shape=shape, lowest=lowest)
+        assert encoder.count(one) == count(one)
 
 
 @pytest.mark.fuzz
@@ -157,16 +159,17 @@ def test_it_bears_any_ring(encoder: Encoder, raw: bytes, heads: list[tuple[int, 
         *(header.pack(head[0] % 64, head[1] % 7, head[2] % 6, *head[3:6], head[6] % 8) + raw for head in heads),
     ):
         one = part(data)
+        assert encoder.count(one) == count(one)
         made = encoder.log_records(one)
         assert (made.data, made.count, made.truncated) == by_python(one)
 
 
 @pytest.mark.fuzz
-@given(value=JSON, count=st.integers(1, 300))
-def test_long_values_keep_their_lengths(encoder: Encoder, value: Any, count: int) -> None:
+@given(value=JSON, times=st.integers(1, 300))
+def test_long_values_keep_their_lengths(encoder: Encoder, value: Any, times: int) -> None:
     """Values of any length, where the lengths before them take more than one byte, are the same bytes."""
-    for wrapped in ([value] * count, {f"k{i}": value for i in range(count)}, "x" * count * 60):
-        one = part(ring.pack(ring.LOG, json.dumps([wrapped, value]).encode(), level=4, time_ns=6), first_sequence=count * 1000)
+    for wrapped in ([value] * times, {f"k{i}": value for i in range(times)}, "x" * times * 60):
+        one = part(ring.pack(ring.LOG, json.dumps([wrapped, value]).encode(), level=4, time_ns=6), first_sequence=times * 1000)
         assert encoder.log_records(one).data == by_python(one)[0]
 
 
@@ -239,7 +242,8 @@ def test_after_a_trap_python_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     broken = tmp_path / "broken.wasm"
     broken.write_bytes(wat(
         """(module (memory (export "memory") 16)
-             (func (export "_initialize")) (func (export "logs") (result i64) unreachable) (func (export "spans") (result i32) unreachable)
+             (func (export "_initialize")) (func (export "logs") (result i64) unreachable) (func (export "count") (result i64) unreachable)
+             (func (export "spans") (result i32) unreachable)
              (func (export "input") (result i32) (i32.const 0)) (func (export "output") (result i32) (i32.const 0))
              (func (export "left") (result i32) (i32.const 0)))"""
     ))  # fmt: skip
@@ -247,9 +251,10 @@ def test_after_a_trap_python_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = Encoder(Cache(tmp_path / "cache"))
     one = part(ring.pack(ring.LOG, b"[1]", time_ns=6))
     assert made.log_records(one).data == made.log_records(one).data == by_python(one)[0]
+    assert Encoder(Cache(tmp_path / "cache")).count(one) == made.count(one) == count(one)
     rows = span_rows([one])
     assert Encoder(Cache(tmp_path / "cache")).spans(rows).data == made.spans(rows).data == wire.records(wire.spans(rows))
-    assert [r.getMessage() for r in caplog.records] == 2 * ["export: the compiled encoder has failed; Python goes on in its place"]
+    assert [r.getMessage() for r in caplog.records] == 3 * ["export: the compiled encoder has failed; Python goes on in its place"]
 
 
 def test_a_missing_module_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
