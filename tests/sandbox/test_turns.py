@@ -6,7 +6,11 @@ import asyncio
 
 import pytest
 
-from otelbridge.sandbox import Meter, Stop
+from otelbridge.sandbox import Engine, Meter, Stop, wasm
+from otelbridge.sandbox import turns as turns_room
+from otelbridge.sandbox.core.program import Program
+from otelbridge.sandbox.ticker import Ticker
+from otelbridge.sandbox.turns import INLINE_NS, SHORT_NS, Turns
 from tests.sandbox.guests import OK, SECOND, Start, fetch, worker
 
 # Counts to a number that takes some tens of milliseconds.
@@ -62,6 +66,56 @@ async def test_who_is_woken_goes_before_the_next_slice(start: Start) -> None:
         assert meter.slices - before <= 1
     busy.cancel()
     await asyncio.gather(busy, return_exceptions=True)
+
+
+class NoTicker(Ticker):
+    """A clock that never ticks by itself."""
+
+    def wake(self) -> None:
+        self.asleep = False
+
+
+@pytest.mark.parametrize(
+    ("slice_ns", "used_ns", "at_once"), [(SHORT_NS - 1, 0, True), (SHORT_NS - 1, INLINE_NS, True), (SHORT_NS, 0, False)]
+)
+async def test_a_first_slice_that_a_tick_cut_short_goes_on_at_once(
+    start: Start, engine: Engine, monkeypatch: pytest.MonkeyPatch, slice_ns: int, used_ns: int, at_once: bool
+) -> None:
+    """A guest that meets a tick right after it began gets its second slice in the same turn of the loop, also when it had to wait
+    for its first one; a guest that used up its first slice has to queue up."""
+    guest, meter = await start(worker()), Meter(SECOND)
+    monkeypatch.setattr(engine, "turns", Turns(NoTicker(engine.address, tick_ms=2)))
+    while not engine._ticker.asleep:  # the clock of the tests before
+        await asyncio.sleep(0.001)
+    cpu_ns = turn = 0
+    slices: list[int] = []  # in which turn of the loop each one ran
+
+    def clock() -> int:
+        nonlocal cpu_ns
+        cpu_ns += slice_ns
+        return cpu_ns
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    def before_slice(self: Program) -> None:
+        real(self)
+        slices.append(turn)
+        if len(slices) % 2:  # the first one of alloc, and of fetch
+            wasm.increment_epoch(engine.address)
+
+    real = Program.before_slice
+    monkeypatch.setattr(turns_room, "_cpu_ns", clock)
+    monkeypatch.setattr(Program, "before_slice", before_slice)
+    engine.turns._used_ns = used_ns
+    counting = asyncio.get_running_loop().call_soon(count)
+    assert (await fetch(guest, meter=meter))[0] == 200
+    counting.cancel()
+    assert (len(slices), meter.slices) == (4, 4)
+    assert [slices[0] == slices[1], slices[2] == slices[3]] == [at_once, at_once]
+    assert (slices[0] > 0) == (used_ns > 0)
 
 
 async def test_slices_are_shared_in_turn(start: Start) -> None:
