@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
 
 from otelbridge.cli.output import fail, waiting
+from otelbridge.errors import SettingsError
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -118,11 +120,34 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def default_url() -> str:
-    """Where `otelbridge serve` listens in this environment: on the port, and the address, of its own variables."""
-    host, port = os.environ.get("OTELBRIDGE_SERVER_HOST", ""), os.environ.get("OTELBRIDGE_SERVER_PORT", "")
+    """Where `otelbridge serve` listens when it is started here: the port, and the address, of its variables and its settings
+    file. SettingsError as it would say."""
+    if _has_file():
+        from otelbridge.settings import Settings  # late: it takes longer than all the rest
+
+        try:
+            server = Settings().server
+        except SettingsError:
+            context = click.get_current_context(silent=True)
+            if context is not None and context.resilient_parsing:
+                return DEFAULT_URL  # shell completion: no words but those that are offered
+            raise
+        host, port = server.host, str(server.port)
+    else:
+        host, port = os.environ.get("OTELBRIDGE_SERVER_HOST", ""), os.environ.get("OTELBRIDGE_SERVER_PORT", "")
     everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
     host = everywhere.get(host) or (f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port if port.isdigit() and int(port) else 8787}"
+
+
+def _has_file() -> bool:
+    """Whether there may be a settings file: a pyproject.toml mostly has nothing for us."""
+    if os.environ.get("OTELBRIDGE_CONFIG") or Path("otelbridge.toml").exists():
+        return True
+    try:
+        return b"otelbridge" in Path("pyproject.toml").read_bytes()
+    except OSError:
+        return False
 
 
 def client_of(context: click.Context) -> Client:

@@ -10,6 +10,7 @@ from typing import Any
 import click.testing
 import pytest
 
+from otelbridge.cli.client import _has_file
 from tests.cli.peer import Peer
 
 Invoke = Callable[..., click.testing.Result]
@@ -174,3 +175,32 @@ def test_the_port_of_the_service_is_that_of_its_setting(peer: Callable[..., Peer
     monkeypatch.setenv("OTELBRIDGE_URL", other.url)
     assert invoke("workers", "list").exit_code == 0
     assert (len(service.requests), len(other.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["otelbridge.toml", "pyproject.toml", "named.toml"])
+def test_the_port_of_the_service_is_that_of_its_file(
+    peer: Callable[..., Peer], invoke: Invoke, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where the settings file of `serve` says where it listens, client commands go there; its variables and --url come before."""
+    service, other = peer({"workers": []}), peer({"workers": []}, {"workers": []})
+    table = "[tool.otelbridge.server]" if name == "pyproject.toml" else "[server]"
+    Path(name).write_text(f"{table}\nport = {service.url.rpartition(':')[2]}\nhost = '0.0.0.0'\n")
+    if name == "named.toml":
+        monkeypatch.setenv("OTELBRIDGE_CONFIG", name)
+    assert invoke("workers", "list").exit_code == 0
+    assert invoke("workers", "list", "--url", other.url).exit_code == 0
+    monkeypatch.setenv("OTELBRIDGE_SERVER_PORT", other.url.rpartition(":")[2])
+    assert invoke("workers", "list").exit_code == 0
+    assert (len(service.requests), len(other.requests)) == (1, 2)
+
+
+def test_a_settings_file_that_is_wrong(peer: Callable[..., Peer], program: Callable[..., Any], tmp_path: Path, invoke: Invoke) -> None:
+    """It is an error as for `serve`, unless --url says where to go; a project's file without a word about the service is nothing."""
+    service = peer({"workers": []})
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    (tmp_path / "otelbridge.toml").write_text("[server]\nprot = 1\n")
+    ended = program("workers", "list")
+    assert (ended.code, "Unknown setting server.prot in otelbridge.toml" in ended.stderr) == (2, True)
+    assert invoke("workers", "list", "--url", service.url).exit_code == 0
+    (tmp_path / "otelbridge.toml").unlink()
+    assert _has_file() is False

@@ -80,6 +80,13 @@ def test_without_a_service_it_is_silent() -> None:
     assert complete("otelbridge logs lev", url) == ["level:"]
 
 
+def test_a_wrong_settings_file_is_no_word_to_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known anyway is offered, and nothing is said of the file, which the next command complains about."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "otelbridge.toml").write_text("[server]\nprot = 1\n")
+    assert complete("otelbridge logs lev", "") == ["level:"]
+
+
 def test_the_names_are_those_of_the_query_language() -> None:
     """The lists that are spelled out for speed are those that the log store has."""
     assert tuple(fields.FIELDS) == FIELDS
