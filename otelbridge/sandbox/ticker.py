@@ -44,7 +44,8 @@ class Ticker:
             if quiet >= QUIET_ROUNDS:
                 self._event.clear()
                 self.asleep = True
-                if not self.busy:  # a guest that began in between has seen `asleep` and set the event
+                # A guest that began in between has seen `asleep` and set the event, and so has close(), maybe before clear().
+                if not self.busy and not self._closed:
                     self._event.wait()
                 self.asleep = False
                 quiet = 0

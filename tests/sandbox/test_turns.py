@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -116,6 +117,31 @@ async def test_a_first_slice_that_a_tick_cut_short_goes_on_at_once(
     assert (len(slices), meter.slices) == (4, 4)
     assert [slices[0] == slices[1], slices[2] == slices[3]] == [at_once, at_once]
     assert (slices[0] > 0) == (used_ns > 0)
+
+
+def test_a_clock_that_is_closed_as_it_goes_to_sleep_ends(engine: Engine) -> None:
+    """close() that comes between the thread's last look and its sleep does not wait for ever, as a stop of the service would."""
+    ticker = Ticker(engine.address, tick_ms=0.1)
+    fell_asleep, closed = threading.Event(), threading.Event()
+
+    class Bell(threading.Event):
+        def clear(self) -> None:
+            fell_asleep.set()
+            closed.wait()
+            super().clear()
+
+        def set(self) -> None:
+            super().set()
+            if ticker._closed:
+                closed.set()
+
+    ticker._event = Bell()
+    ticker.wake()
+    fell_asleep.wait()
+    ending = threading.Thread(target=ticker.close, daemon=True)
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
 
 
 async def test_slices_are_shared_in_turn(start: Start) -> None:
