@@ -62,6 +62,7 @@ class Indexer:
         self._tasks: dict[str, LastingTask] = {}
         self._caught_up: dict[str, asyncio.Event] = {}
         self._hurry = asyncio.Event()  # somebody waits in drain()
+        self._ending = asyncio.Event()
         # Where batches end, and when each was stored (ns). The first is where the memory begins, and its own time counts for nothing.
         self._stored: dict[str, deque[tuple[Cursor, int]]] = {}
         self.stored_records = 0
@@ -76,8 +77,9 @@ class Indexer:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop after the batch that is being written. What is not stored yet stays in the spool. May be called twice."""
+        """Stop after the batch that is being written, or can't be written. What is not stored stays in the spool. May be called twice."""
         tasks, self._tasks = self._tasks, {}
+        self._ending.set()
         await asyncio.gather(*(task.aclose() for task in tasks.values()))
         if tasks:
             with contextlib.suppress(sqlite3.Error, RuntimeError):
@@ -189,7 +191,7 @@ class Indexer:
                 await self._hurry.wait()
 
     async def _add(self, name: str, batch: Batch) -> None:
-        """Until it works, or the batch has to be left out."""
+        """Until it works, the batch has to be left out, or it fails when all ends."""
         delay = 0.1
         while True:
             start_ns = time.time_ns()
@@ -206,7 +208,10 @@ class Indexer:
                     return
                 defect = None if isinstance(e, sqlite3.Error | OSError) else e
                 _log.warning("the log store can't be written, will try again in %.1f s: %s", delay, e, exc_info=defect)
-                await asyncio.sleep(delay)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._ending.wait()
+                        raise asyncio.CancelledError from None  # the batch is not done with: nothing behind it may be stored
                 delay = min(delay * 2, _MAX_BACKOFF)
             else:
                 self._written(batch, start_ns, None)

@@ -124,6 +124,22 @@ async def test_a_store_that_fails_holds_no_more_of_the_spool_than_its_share(data
         assert [fields["event"] for fields in told] == ["otelbridge.store.skipped"]
 
 
+async def test_a_store_that_fails_does_not_hold_up_the_end(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop while nothing can be written ends without waiting for the store to get well; what was not stored is stored after the next start."""
+    async with Filled(data_dir) as filled:
+
+        def fail(_: object) -> None:
+            raise sqlite3.OperationalError("database is locked")
+
+        monkeypatch.setattr(filled.store._segments, "add", fail)
+        filled.writer.append(encode(part(line("later"))))
+        while not filled.indexer.failures:
+            await asyncio.sleep(0.01)
+    async with Filled(data_dir) as again:
+        assert await again.indexer.drain(60)
+        assert await again.texts("kind:log") == ["later"]
+
+
 async def test_whatever_fails_the_index_goes_on(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect of the store, no room that can be made and a spool that can't be read cost no record; the failures are counted and shown."""
     async with Filled(data_dir) as filled:
