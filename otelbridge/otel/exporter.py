@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -82,6 +83,7 @@ class Exporter:
         self.lanes: dict[tuple[str, Signal], Lane] = {}
         self._metrics: MetricsLane | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # the loop's
         self._woken = False
         self._teller: LastingTask | None = None
         self._resending = asyncio.Lock()
@@ -89,7 +91,7 @@ class Exporter:
     # ----------------------------------------------------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         for line in self._environment.warnings:
             _log.warning("%s", line)
         await asyncio.to_thread(self._forget_removed, self._spools)
@@ -152,7 +154,9 @@ class Exporter:
 
     def wake(self) -> None:
         """Something was appended. Callable from any thread, cheap when called often."""
-        if not self._woken and self._loop is not None:
+        if threading.get_ident() == self._thread:
+            self._wake()  # a hand-over is two system calls, and with it a turn of the loop for each request
+        elif not self._woken and self._loop is not None:
             self._woken = True
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self._loop.call_soon_threadsafe(self._wake)
