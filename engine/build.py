@@ -103,8 +103,10 @@ def _inputs(package: Path) -> dict[str, bytes]:
     files = {
         file.relative_to(javascript).as_posix(): file for pattern in ("engine/*.[ch]", "prelude/*.js") for file in javascript.glob(pattern)
     }
-    files["encoder.c"] = package / "otel" / "encoder.c"
+    compiled = package / "otel" / "compiled"
+    files |= {f"compiled/{file.name}": file for file in compiled.glob("*.[ch]")}
     files.setdefault("engine/worker.c", javascript / "engine" / "worker.c")
+    files.setdefault("compiled/encoder.c", compiled / "encoder.c")
     if absent := [str(file) for file in files.values() if not file.exists()]:
         raise BuildError("compile", f"there is no {', '.join(absent)}")
     return {name: files[name].read_bytes() for name in sorted(files)}
@@ -159,7 +161,7 @@ def _make(made: Path, source: Path, inputs: Mapping[str, bytes], rows: list[prel
     script = prelude.bundle({n: data.decode() for n, data in inputs.items() if n.startswith("prelude/")}, factories)
     tree = {f"quickjs/{n}": data for n, data in quickjs.items() if n.endswith((".c", ".h"))}
     tree |= {n.removeprefix("engine/"): data for n, data in inputs.items() if n.startswith("engine/")}
-    tree["encoder.c"] = inputs["encoder.c"]
+    tree |= {n: data for n, data in inputs.items() if n.startswith("compiled/")}
     tree |= {"prelude.h": prelude.c_header().encode(), "prelude.c": prelude.c_source(script).encode()}
     for path, data in tree.items():
         replace_file(source / path, data)
@@ -186,9 +188,9 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
     objects = []
     for unit in UNITS:
         made = f"{unit.removesuffix('.c')}.o"
-        # The shim may include everything but the other units beside it; those see their own folder only.
-        others = ("prelude.c", "encoder.c")
-        seen = {name: data for name, data in tree.items() if name == unit or (name not in others and (unit == "worker.c" or "/" in name))}
+        # The shim may include everything but prelude.c; the other units see their own folder only.
+        shims = {name: data for name, data in tree.items() if not name.startswith("compiled/")}
+        seen = {name: data for name, data in shims.items() if name == unit or (name != "prelude.c" and (unit == "worker.c" or "/" in name))}
         kept = cache / "objects" / _digest({"command": repr((ZIG, FLAGS, optimize, unit)).encode(), "prelude.h": tree["prelude.h"], **seen})
         if kept.exists():
             shutil.copyfile(kept, source / made)
@@ -199,7 +201,7 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
         objects.append(made)
     _say("linking")
     run("link", [*zig, *LINK_FLAGS, *objects, "-o", "engine.wasm"], cwd=source, env=env)
-    encoder = [*zig[:4], *ENCODER_FLAGS, optimize, *ENCODER_LINK_FLAGS, "encoder.c", "-o", "encoder.wasm"]
+    encoder = [*zig[:4], *ENCODER_FLAGS, optimize, *ENCODER_LINK_FLAGS, "compiled/encoder.c", "-o", "encoder.wasm"]
     run("compile", encoder, cwd=source, env=env)
     for name in MODULES:
         if os.fsencode(source) in (source / name).read_bytes():

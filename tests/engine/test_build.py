@@ -27,17 +27,16 @@ EXPORT("ob_run") int ob_run(int n) { return n; }
 """
 
 
-ENCODER = (Path(__file__).resolve().parents[2] / "otelbridge" / "otel" / "encoder.c").read_text()
+COMPILED = Path(__file__).resolve().parents[2] / "otelbridge" / "otel" / "compiled"
+ENCODER = (COMPILED / "encoder.c").read_text()
 
 
 def make_tree(root: Path, *, shim: str = ABI, script: str = "native.start();", encoder: str = ENCODER) -> Path:
     """Write a tree with a shim, one script and the encoder, as the repository has them."""
-    javascript = Path("sandbox/javascript")
-    for path, text in {
-        javascript / "engine/worker.c": shim,
-        javascript / "prelude/10-start.js": script,
-        Path("otel/encoder.c"): encoder,
-    }.items():
+    javascript, compiled = Path("sandbox/javascript"), Path("otel/compiled")
+    headers = {compiled / file.name: file.read_text() for file in COMPILED.glob("*.h")}
+    sources = {javascript / "engine/worker.c": shim, javascript / "prelude/10-start.js": script, compiled / "encoder.c": encoder}
+    for path, text in {**sources, **headers}.items():
         (root / "otelbridge" / path).parent.mkdir(parents=True, exist_ok=True)
         (root / "otelbridge" / path).write_text(text)
     return root
