@@ -37,6 +37,7 @@ def measure(table: Table) -> None:
         stack.callback(collector.close)
         collector.enter_context(peers.collector(folder / "collector", port))
         half = load(server.port, paths, connections=16, seconds=10).rate / 2
+        peers.drained(server)  # of what came at full speed
         table.note("long run: rate", OURS, half, unit="requests/s")
         first: dict[str, float] = {}
         owned: list[float] = []

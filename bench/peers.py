@@ -25,6 +25,7 @@ __all__ = [
     "SOURCES",
     "Server",
     "collector",
+    "drained",
     "otelbridge",
     "plain",
     "put",
@@ -38,6 +39,9 @@ WORKERD = "1.20261117.1"
 SERVER_CORE = 0
 BOTH = frozenset({SERVER_CORE, CLIENT_CORE})
 START_SECONDS = 60
+DRAIN_SECONDS = 600
+QUIET_SECONDS, QUIET_SHARE = 0.3, 0.05
+BATCH_RECORDS = 512
 CACHE = Path.home() / ".cache" / "otelbridge" / "bench"
 
 _LOGS = 'for (let i = 0; i < 10; i++) console.log("request handled", { i, user: "u-42", path: request.url });'
@@ -237,6 +241,21 @@ def _until_ready(server: Server) -> None:
         except OSError:
             time.sleep(0.02)
     raise RuntimeError("the service is not ready")
+
+
+def drained(server: Server) -> None:
+    """Wait until ours has sent and stored what it was left with, so that nobody else is measured beside that: less than a batch is
+    queued for a destination, which waits for more to come, and it hardly uses its core."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < deadline:
+        used, began = server.cpu_seconds(), time.monotonic()
+        time.sleep(QUIET_SECONDS)
+        quiet = server.cpu_seconds() - used < QUIET_SHARE * (time.monotonic() - began)
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/exports", timeout=60) as answer:
+            ledger = json.load(answer)
+        if quiet and all(line["queued"] < BATCH_RECORDS for line in ledger["total"].values()):
+            return
+    raise RuntimeError(f"the service still has something to send after {DRAIN_SECONDS} s")
 
 
 @contextmanager

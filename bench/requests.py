@@ -64,6 +64,8 @@ def _case(table: Table, who: str, server: Server, path: str, row: str, connectio
     before = server.cpu_seconds()
     got = load(server.port, path, connections=connections, seconds=seconds)
     cpu = server.cpu_seconds() - before
+    if who == OURS:
+        peers.drained(server)  # its backlog is not for the next server's core
     row = f"{row}, {connections} connections"
     table.note(row, who, got.rate, unit="requests/s", goal=goal)
     table.note(f"{row}: by CPU time", who, got.count / cpu, unit="requests/CPU s", goal=goal)
