@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -73,7 +74,7 @@ class Cache:
             os.utime(place)  # prune() removes what was used longest ago
         return Entry(sheet.meta, files)
 
-    def put(self, key: str, meta: dict[str, str], files: dict[str, bytes], *, replace: bool = True) -> Entry | None:
+    def put(self, key: str, meta: dict[str, str], files: Mapping[str, bytes | bytearray], *, replace: bool = True) -> Entry | None:
         """Store an entry and return it as get() would. None when the disk refuses: the caller goes on without.
 
         Without `replace`, an entry that another process has stored in the meantime stays, and is returned.

@@ -91,9 +91,9 @@ class Template:
         self._pre = self._linker.instantiate_pre(module)
         self.address = wasm.raw(self._pre)
 
-    def serialize(self) -> bytes:
+    def serialize(self) -> bytearray:
         """The compiled module, for the cache."""
-        return bytes(self._module.serialize())
+        return self._module.serialize()
 
 
 def _free_address_space() -> int:

@@ -71,8 +71,8 @@ class Pages:
         return pages
 
     def packed(self) -> bytes:
-        """A copy, as of() and mapped() take it."""
-        return ctypes.string_at(self._address, self._size)
+        """Themselves, as of() and mapped() take them."""
+        return self._hold or ctypes.string_at(self._address, self._size)
 
     def copies(self) -> dict[int, bytes]:
         """Copies of the pages, by offset."""

@@ -83,7 +83,7 @@ class JsRuntime:
             raise SandboxError(f"The JavaScript engine failed to start: {e}") from e
         finally:
             store.close()
-        files = {"image": template.serialize(), "pages": pages.packed()}
+        files: dict[str, bytes | bytearray] = {"image": template.serialize(), "pages": pages.packed()}
         self._engine.cache.put(self._base_key, {"size": str(size), "state": str(state)}, files)
         return self._stored() or (Image(template, size, state), pages)
 
@@ -127,10 +127,10 @@ class JsRuntime:
         module = self._engine.compile(image.image(size, self._base_pages.copies() | pages.copies()))
         return Image(self._engine.template(module), size, self._base.state, pages)
 
-    def files_of(self, image: Image) -> dict[str, bytes]:
+    def files_of(self, image: Image) -> Mapping[str, bytes | bytearray]:
         """A worker's image as it is stored."""
         pages = {"pages": image.pages.packed()} if image.pages is not None else {}
-        return pages if image.patched else {"image": image.template.serialize(), **pages}
+        return pages if image.patched else {**pages, "image": image.template.serialize()}
 
     def image_of(self, size: int, files: Mapping[str, Path]) -> Image | None:
         """A worker's image of verified files; None when they can't be used."""
