@@ -25,13 +25,18 @@ class Images:
         self.runtime = runtime
         self.made: list[JsInstance] = []
 
-    async def image(self, source: str) -> Image:
-        """What module scope leaves."""
+    async def loaded(self, source: str) -> JsInstance:
+        """An instance of the base after a worker's module scope."""
         first = self.runtime.new(memory_bytes=64 * MIB)
         first.begin(262_144)
         data = frame(["module", "index.js", "js"], source.encode()) + frame(["load", "index.js", {}])
         assert next(iter(frames(await first.run(data, Meter(5 * SECOND)))))[0][0] == "loaded"
         first.reset_ring()
+        return first
+
+    async def image(self, source: str) -> Image:
+        """What module scope leaves."""
+        first = await self.loaded(source)
         image = self.runtime.make_image(first)
         first.close()
         return image

@@ -77,6 +77,22 @@ async def test_without_the_kernels_help(images: Images, engine: Engine, monkeypa
     assert not instance.restore()
 
 
+async def test_an_image_without_the_kernels_help(javascript: JsRuntime, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the same image, found by comparing all of the memory."""
+    images = Images(javascript)
+    first = await images.loaded(
+        "const keep = new Uint8Array(3 << 20).fill(7); export default { fetch() { return new Response(`${keep[9]}`) } }"
+    )
+    with_help = javascript.make_image(first)
+    monkeypatch.setattr(engine.written, "works", False)
+    without = javascript.make_image(first)
+    first.close()
+    assert with_help.pages is not None
+    assert without.pages is not None
+    assert with_help.pages.copies() == without.pages.copies()
+    assert with_help.size == without.size
+
+
 def test_the_engine_changes_nothing_but_its_memory() -> None:
     """Its one mutable global is the stack pointer, which is exported and so can be checked."""
     module = binary.parse(ENGINE.read_bytes())
