@@ -42,11 +42,13 @@ class Batch:
         """The last `count` records that were added to the request are those of a frame."""
         token.hold()
         token.placed += count
-        while len(self._groups) <= self.request.group:
-            self._groups.append([])
-        self._groups[self.request.group].append([token, count])
+        groups, group = self._groups, self.request.group
+        while len(groups) <= group:
+            groups.append([])
+        groups[group].append([token, count])
         self.left += count
-        self.oldest_ns = min(self.oldest_ns, token.time_ns)
+        if token.time_ns < self.oldest_ns:
+            self.oldest_ns = token.time_ns
 
     def settle(self, fates: Sequence[Fate]) -> int:
         """Tell the frames what became of the next records of the request; how many these are. Which of a worker's frames

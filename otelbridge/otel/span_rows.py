@@ -174,10 +174,9 @@ def _error_type(error: str) -> str:
     return name if _NAME.fullmatch(name) else "error"
 
 
+_IDS: Final = {size: re.compile(f"[0-9a-fA-F]{{{2 * size}}}").fullmatch for size in (8, 16)}
+
+
 def _id(text: str, size: int) -> str:
     """An id of `size` bytes; zeros when it is none, which backends treat as absent."""
-    try:
-        valid = len(text) == 2 * size == 2 * len(bytes.fromhex(text))
-    except ValueError:
-        valid = False
-    return text if valid else "00" * size
+    return text if _IDS[size](text) else "00" * size

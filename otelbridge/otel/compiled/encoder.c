@@ -80,8 +80,10 @@ static uint8_t *plain(uint8_t *out) {
     *out++ = 0x0A;
     uint8_t *content = out + 1;
     while (at < end) {
-        if (*at < 0x80) *content++ = *at++;
-        else if (!(content = wide_character(content))) return NULL;
+        const uint8_t *from = at, *stop = end;
+        while (from < stop && *from < 0x80) *content++ = *from++;
+        at = from;
+        if (at < end && !(content = wide_character(content))) return NULL;
     }
     return close_field(out, content);
 }

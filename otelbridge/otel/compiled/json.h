@@ -108,8 +108,10 @@ static uint8_t *escape(uint8_t *out) {
 /* The characters of a string, from behind its first quote to behind its last. */
 static uint8_t *characters(uint8_t *out) {
     for (;;) {
-        /* names and texts are short and plain: a run of plain bytes costs two steps for each */
-        while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') *out++ = *at++;
+        /* With local pointers: what is written at `out` might be `at` itself for all the compiler knows. */
+        const uint8_t *from = at, *stop = end;
+        while (from < stop && *from >= 0x20 && *from < 0x80 && *from != '"' && *from != '\\') *out++ = *from++;
+        at = from;
         if (at >= end) return NULL;
         if (*at == '"') {
             at++;
