@@ -9,7 +9,7 @@ __all__ = ["MOST_PATCHED_PAGES", "Image"]
 
 # A page that is written into each new instance costs 4 us, unless the request would have written to it anyway, which holds for
 # some twenty. Small workers differ from the base in 16 to 33 pages: patched, a request in a new instance takes 211 to 231 us of
-# CPU time, against 235 to 239 from an image of its own, which takes 10 ms to compile and 8 MB of memory. At 59 pages it takes
+# CPU time, against 235 to 239 from an image of its own, which takes 10 ms to compile and 5.6 MiB of memory. At 59 pages it takes
 # 313 against 246; and one that gets its image back 116 against 85, as all patched pages are copied (at 33: 88 against 84).
 MOST_PATCHED_PAGES = 40
 
