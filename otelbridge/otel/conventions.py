@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -35,42 +36,40 @@ def known_method(method: str) -> str:
     return method if method in _METHODS else "_OTHER"
 
 
-def event_attributes(event: Event, attributes: dict[str, Any]) -> str:
-    """Put the event's attributes; the span's name, of low cardinality."""
+def event_attributes(event: Event) -> tuple[str, Mapping[str, Any]]:
+    """The span's name, of low cardinality, and the event's attributes: for who copies them."""
     if isinstance(event, FetchEvent):
-        method = known_method(event.method)
-        attributes["http.request.method"] = method
-        if method != event.method:
-            attributes["http.request.method_original"] = event.method
-        attributes["http.route"] = ROUTE
-        url_attributes(event.url, attributes)
-        if event.client_ip is not None:
-            attributes["client.address"] = event.client_ip
-        if agent := event.headers.get("user-agent"):
-            attributes["user_agent.original"] = agent
-        return f"{method if method != '_OTHER' else 'HTTP'} {ROUTE}"
+        agent = event.headers.get("user-agent")
+        short = len(event.url) + len(agent or "") <= _SHORT  # worth remembering: a client chooses both, and how long they are
+        return (_request_attributes if short else _request_attributes.__wrapped__)(event.method, event.url, event.client_ip, agent)
     if isinstance(event, RpcEvent):
-        attributes["rpc.method"] = event.method
-        return f"rpc {event.method}"
+        return f"rpc {event.method}", {"rpc.method": event.method}
     if isinstance(event, ScheduledEvent):
-        attributes["faas.cron"] = event.cron
-        attributes["faas.time"] = _iso(event.scheduled_time)
-        return "scheduled"
-    attributes["messaging.destination.name"] = event.queue
-    attributes["messaging.batch.message_count"] = event.batch_size
-    return f"queue {event.queue}"
+        return "scheduled", {"faas.cron": event.cron, "faas.time": _iso(event.scheduled_time)}
+    attributes = {"messaging.destination.name": event.queue, "messaging.batch.message_count": event.batch_size}
+    return f"queue {event.queue}", attributes
 
 
-def url_attributes(url: str, attributes: dict[str, Any]) -> None:
-    attributes.update(_url_attributes(url) if len(url) <= _SHORT else _url_attributes.__wrapped__(url))
-
-
-_SHORT: Final = 256  # characters of a URL that is worth remembering
+_SHORT: Final = 512
 
 
 @functools.lru_cache(maxsize=1024)
-def _url_attributes(url: str) -> dict[str, Any]:
-    """For who copies it."""
+def _request_attributes(method: str, url: str, client_ip: str | None, agent: str | None) -> tuple[str, Mapping[str, Any]]:
+    known = known_method(method)
+    attributes: dict[str, Any] = {"http.request.method": known}
+    if known != method:
+        attributes["http.request.method_original"] = method
+    attributes["http.route"] = ROUTE
+    attributes.update(url_attributes(url))
+    if client_ip is not None:
+        attributes["client.address"] = client_ip
+    if agent:
+        attributes["user_agent.original"] = agent
+    return f"{known if known != '_OTHER' else 'HTTP'} {ROUTE}", attributes
+
+
+def url_attributes(url: str) -> dict[str, Any]:
+    """What a URL says; of one that can't be read, as little as there must be."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -154,35 +154,37 @@ class SpansIntake:
             return _give_up_spans(token, DISABLED)
         if not self._destination.takes(part.worker.worker_id):
             return _give_up_spans(token, FILTERED)
-        errors = False
-        if not self._sampling.head(part):
-            if not self._sampling.waits:
-                return _give_up_spans(token, SAMPLED)
-            errors = has_errors(part)
+        sampled = self._sampling.head(part)
+        if not sampled and not self._sampling.waits:
+            return _give_up_spans(token, SAMPLED)
+        if part.end is not None and part.number == 0:  # as most invocations: nothing to wait for
+            return self._send([part], [token], keep=sampled or self._sampling.keep(part.end, has_errors(part)))
+        errors = not sampled and has_errors(part)
         gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
         if gathered is not None:
             self.decide(gathered)
         return None
 
     def decide(self, gathered: Gathered) -> None:
+        last = gathered.parts[-1]
         try:
-            self._decide(gathered)
+            keep = self._sampling.head(last) or self._sampling.keep(last.end, gathered.errors)
+            self._send(gathered.parts, gathered.tokens, keep=keep)
         except Exception as e:
             _give_up_unmappable(zip(gathered.parts, gathered.tokens, strict=True), _spans_of, e)
 
-    def _decide(self, gathered: Gathered) -> None:
-        parts, tokens = gathered.parts, gathered.tokens
-        last = parts[-1]
-        if not self._sampling.head(last) and not self._sampling.keep(last.end, gathered.errors):
+    def _send(self, parts: list[Part], tokens: list[Token], *, keep: bool) -> None:
+        if not keep:
             for token in tokens:
                 _give_up_spans(token, SAMPLED)
             return
+        last = parts[-1]
         if last.end is None:
             tokens[-1].extra = 1  # the span of an invocation whose process died
+        counts = [(token, token.counts.spans + token.extra) for token in tokens]
         opened_any = sum([token.counts.spans for token in tokens]) > sum(map(count_spans, parts))
         rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
         self.truncated += sum([TRUNCATED in row.attributes for row in rows])
-        counts = [(token, token.counts.spans + token.extra) for token in tokens]
         self._outbox.add_spans(last.worker, self._encoder.spans(rows), counts)
         for token in tokens:
             token.release()

@@ -96,7 +96,8 @@ def _server(part: Part, trace_id: str, span_id: str, ended: int) -> SpanRow:
     }
     if part.entrypoint is not None:
         attributes["otelbridge.entrypoint"] = part.entrypoint
-    name = event_attributes(part.event, attributes)
+    name, of_event = event_attributes(part.event)
+    attributes.update(of_event)
     if end is not None:
         attributes["faas.coldstart"] = end.cold_start is not None
         attributes["otelbridge.cpu_time_ms"] = end.cpu_ns / 1e6
@@ -148,9 +149,7 @@ def _subrequest(part: Part, subrequest: Subrequest, trace_id: str, parent: str) 
         if method != subrequest.method:
             attributes["http.request.method_original"] = subrequest.method
         attributes["url.full"] = subrequest.url
-        target: dict[str, Any] = {}
-        url_attributes(subrequest.url, target)
-        attributes.update((k, v) for k, v in target.items() if k.startswith("server."))
+        attributes.update((k, v) for k, v in url_attributes(subrequest.url).items() if k.startswith("server."))
         name = method if method != "_OTHER" else "HTTP"
     else:
         attributes["rpc.method"] = subrequest.method

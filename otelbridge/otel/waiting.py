@@ -50,11 +50,6 @@ class Waiting:
         gathered = self._open.get(part.invocation_id)
         if gathered is None:
             gathered = Gathered(feed)
-            if part.end is not None:  # most invocations have one part
-                gathered.parts.append(part)
-                gathered.tokens.append(token)
-                gathered.errors = errors
-                return gathered
             self._open[part.invocation_id] = gathered
         gathered.parts.append(part)
         gathered.tokens.append(token)
