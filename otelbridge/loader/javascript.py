@@ -116,6 +116,13 @@ class JsRun:
         except asyncio.CancelledError:
             self.leave("canceled")
             raise
+        except WorkerError:
+            # The error's traceback holds this run and all of the request: if the run went on holding the error, they would wait for
+            # the collector of garbage, with the request's body.
+            self._error = None
+            self._answer = self._loop.create_future()
+            self._answer.cancel()
+            raise
 
     def leave(self, outcome: str) -> None:
         """Nobody waits for the answer any more: the handler is left where it is, waitUntil() work goes on."""

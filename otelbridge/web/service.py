@@ -135,10 +135,10 @@ class Service:
         except ConnectionError:
             raise  # the client is gone; aiohttp lets go of the connection
         except Exception as e:
-            problem = problem_of(e, expose=self._expose)
+            # The problem has no name here: with one, it, this frame and the request would wait for the collector of garbage.
+            reply = problem_of(e, expose=self._expose).reply()
             if request.writer.output_size:
                 raise ConnectionResetError("the response broke in the middle, and its connection with it") from e
-            reply = problem.reply()
             reply.render(request, close=self._draining)
         finally:
             self._running -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -108,3 +109,34 @@ async def test_http_1_0_is_served(running: Any) -> None:
     answer = await running.raw(b"GET /w/old/x HTTP/1.0\r\n\r\n")
     assert answer.endswith(b"http://localhost/x")
     assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "source", ["export default { fetch() { throw new Error('no') } }", "export default { fetch() { return new Response('a') } }"]
+)
+async def test_a_request_leaves_nothing_to_the_collector_of_garbage(running: Any, source: str) -> None:
+    """Whether a worker answers or throws, nothing of a request stays in a cycle: it looks seldom, and bodies may be large."""
+    await running.put("cycles", source)
+    request = b"POST /w/cycles/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + bytes(1000)
+    async with running.connect(b"") as (reader, writer):
+
+        async def ask() -> None:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+
+        for _ in range(3):
+            await ask()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(20):
+                await ask()
+            gc.collect()
+            found = [type(thing).__name__ for thing in gc.garbage]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+    assert found.count("Entrypoint") + found.count("BaseRequest") + found.count("Request") == 0
