@@ -51,7 +51,7 @@ bench: $(DEV_READY) $(ENGINE) ## all measurements; against workerd when npm is t
 bench-quick: $(DEV_READY) $(ENGINE) ## the ratios that hold on any machine, in a minute
 	$(BIN)/python -m bench --quick $(ARGS)
 
-engine: $(ENGINE) ## build the JavaScript engine
+engine: $(ENGINE) ## build the JavaScript engine and the encoder
 
 ui: $(PAGES) ## build the pages
 

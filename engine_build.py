@@ -1,4 +1,4 @@
-"""Builds the JavaScript engine in a development tree: `python engine_build.py`. The wheel's build does the same by hatch_build.py."""
+"""Builds the JavaScript engine and the encoder in a development tree: `python engine_build.py`. The wheel's build does the same by hatch_build.py."""
 
 from __future__ import annotations
 

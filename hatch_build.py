@@ -1,4 +1,4 @@
-"""Hatchling's hook: a wheel or an editable installation gets the JavaScript engine and the pages built from source."""
+"""Hatchling's hook: a wheel or an editable installation gets the JavaScript engine, the encoder and the pages built from source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BuildHook"]
 
 
 class BuildHook(BuildHookInterface[Any]):
-    """Puts engine.wasm, the pages and the licence texts of what they bundle into the package before its files are collected."""
+    """Puts engine.wasm, encoder.wasm, the pages and the licence texts of what they bundle into the package before its files are collected."""
 
     PLUGIN_NAME = "custom"
 

@@ -184,7 +184,8 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith(("ZIG_", "CPATH", "C_INCLUDE"))}
     env |= {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache / "zig")}
-    zig = [sys.executable, "-m", "ziglang", "cc", *FLAGS, optimize]
+    compiler = [sys.executable, "-m", "ziglang", "cc"]
+    zig = [*compiler, *FLAGS, optimize]
     objects = []
     for unit in UNITS:
         made = f"{unit.removesuffix('.c')}.o"
@@ -201,7 +202,7 @@ def _compile(source: Path, tree: Mapping[str, bytes], cache: Path, optimize: str
         objects.append(made)
     _say("linking")
     run("link", [*zig, *LINK_FLAGS, *objects, "-o", "engine.wasm"], cwd=source, env=env)
-    encoder = [*zig[:4], *ENCODER_FLAGS, optimize, *ENCODER_LINK_FLAGS, "compiled/encoder.c", "-o", "encoder.wasm"]
+    encoder = [*compiler, *ENCODER_FLAGS, optimize, *ENCODER_LINK_FLAGS, "compiled/encoder.c", "-o", "encoder.wasm"]
     run("compile", encoder, cwd=source, env=env)
     for name in MODULES:
         if os.fsencode(source) in (source / name).read_bytes():

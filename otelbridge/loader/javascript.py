@@ -117,10 +117,8 @@ class JsRun:
             self.leave("canceled")
             raise
         except WorkerError:
-            # The error's traceback holds this run and all of the request: if the run went on holding the error, they would wait for
-            # the collector of garbage, with the request's body.
-            self._error = None
-            self._answer = self._loop.create_future()
+            # Its traceback holds this run and the request: held by the run, it would keep them until garbage is collected, bodies and all.
+            self._error, self._answer = None, self._loop.create_future()
             self._answer.cancel()
             raise
 

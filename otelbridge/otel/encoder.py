@@ -53,11 +53,11 @@ class Encoder:
     def __init__(self, cache: Cache) -> None:
         library = Library(MODULE, cache)
         self._library: Library | None = library
-        self._count, self._logs, self._spans = (library.function(name) for name in (b"count", b"logs", b"spans"))
-        self._input, self._output, self._left = (library.call(library.function(name)) for name in (b"input", b"output", b"left"))
+        self._count, self._logs, self._spans = (library.item(name) for name in (b"count", b"logs", b"spans"))
+        self._input, self._output, self._left = (library.call(library.item(name)) for name in (b"input", b"output", b"left"))
 
     def count(self, item: SpoolItem) -> Counts:
-        """The same as model.count.count(), a quarter of a frame's cost less."""
+        """The same as model.count.count(), for half of its time with ten lines."""
         library = self._library
         if library is None or not isinstance(item, Part) or len(item.ring) > MOST_BYTES:
             return count(item)

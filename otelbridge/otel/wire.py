@@ -20,13 +20,10 @@ from otelbridge.otel.values import MAX_DEPTH, clean, clean_text
 __all__ = [
     "any_value",
     "attributes",
-    "common",
     "each",
     "field",
-    "invocation_of",
     "log_records",
     "notice_record",
-    "own_span",
     "records",
     "spans",
 ]
@@ -211,12 +208,7 @@ def _severity(number: int, text: str) -> bytes:
 _SOURCE: Final = attributes({"otelbridge.source": SOURCE}, b"\x32")
 
 
-def invocation_of(part: Part) -> bytes:
-    """The id of a part's invocation."""
-    return part.invocation_id.encode("utf-8", "replace")
-
-
-def common(part: Part, invocation: bytes) -> bytes:
+def _common(part: Part, invocation: bytes) -> bytes:
     """What all LogRecords of a part have: the time it was observed, trace id, flags, common_attributes()."""
     return b"".join(
         (
@@ -233,16 +225,11 @@ def common(part: Part, invocation: bytes) -> bytes:
     )
 
 
-def own_span(part: Part) -> bytes:
-    """The span of a LogRecord that was made in no span of the guest's."""
-    return b"\x52" + _id(part.span_id)
-
-
 def log_records(part: Part, rows: Iterable[LogRow]) -> list[bytes]:
     """LogRecords of a part."""
-    invocation = invocation_of(part)
+    invocation = part.invocation_id.encode("utf-8", "replace")
     size = len(invocation)
-    shared, span = common(part, invocation), own_span(part)
+    shared, span = _common(part, invocation), b"\x52" + _id(part.span_id)
     out = []
     for row in rows:
         body = any_value(row.body)

@@ -47,36 +47,31 @@ class Library:
         self._block = (c_char * (_RAW_BYTES + 8 + wasm.INSTANCE_BYTES))()
         self._at = addressof(self._block)
         self._words = memoryview(self._block).cast("B").cast("Q")
-        self._externs: dict[bytes, tuple[object, int]] = {}
+        self._externs: list[object] = []  # wasmtime writes there, and reads at each call
         self._instance = self._at + _RAW_BYTES + 8
         error = wasm.instance_new(self._context, wasm.raw(self._module), None, 0, self._instance, self._at + _TRAP)
         if error or self._words[_TRAP // 8]:
             raise SandboxError(f"{path} can't be used: {wasm.take_error(error) if error else 'it traps'}")
-        self.memory = Memory(self._context, self._extern(b"memory"))
-        self.call(self.function(b"_initialize"))
+        self.memory = Memory(self._context, self.item(b"memory"))
+        self.call(self.item(b"_initialize"))
 
     def _compiled(self, code: bytes, cache: Cache, stamp: str) -> wasmtime.Module:
         key = hashlib.sha256(stamp.encode() + code).hexdigest()
-        for entry in (cache.get(key), None):
-            if entry is not None:
-                with contextlib.suppress(wasmtime.WasmtimeError):
-                    return wasmtime.Module.deserialize_file(self._engine, str(entry.files["module"]))
+        entry = cache.get(key)
+        if entry is not None:
+            with contextlib.suppress(wasmtime.WasmtimeError):
+                return wasmtime.Module.deserialize_file(self._engine, str(entry.files["module"]))
         module = wasm.compile_module(self._engine, code)
         cache.put(key, {}, {"module": bytes(module.serialize())})
         return module
 
-    def _extern(self, name: bytes) -> int:
-        known = self._externs.get(name)
-        if known is None:
-            extern = (c_char * wasm.EXTERN_BYTES)()
-            if not wasm.export_get(self._context, self._instance, name, len(name), addressof(extern)):
-                raise SandboxError(f"a library has no export {name!r}")
-            known = self._externs[name] = extern, addressof(extern) + wasm.EXTERN_ITEM
-        return known[1]
-
-    def function(self, name: bytes) -> int:
-        """An exported function, for call()."""
-        return self._extern(name)
+    def item(self, name: bytes) -> int:
+        """An export: its memory, or a function for call()."""
+        extern = (c_char * wasm.EXTERN_BYTES)()
+        if not wasm.export_get(self._context, self._instance, name, len(name), addressof(extern)):
+            raise SandboxError(f"a library has no export {name!r}")
+        self._externs.append(extern)
+        return addressof(extern) + wasm.EXTERN_ITEM
 
     def call(self, function: int) -> int:
         """Call a function; its result as an unsigned number of 64 bits. Trap when it does what is not allowed: its memory is as

@@ -98,7 +98,7 @@ static uint8_t *unhex(uint8_t *out, const char *text, size_t size) {
     return out;
 }
 
-/* wire.common(), wire.own_span(). */
+/* What the records of a part share: wire.py's _common(), and the span of those that were made in no span of the guest's. */
 static bool share(const Input *in) {
     uint8_t *out = shared;
     *out++ = 0x59;
