@@ -57,16 +57,14 @@ class Cache:
     def get(self, key: str) -> Entry | None:
         """The entry of a key, or None. A damaged entry is removed."""
         place = self._directory / key
+        if not place.exists():  # asked first: what another process stores from now on is whole, and must not be taken for damaged
+            return None
         try:
             sheet = msgspec.json.decode((place / _META).read_bytes(), type=_Sheet)
             files = {name: place / name for name in sheet.sha256}
             for name, path in files.items():
                 if hashlib.sha256(path.read_bytes()).hexdigest() != sheet.sha256[name]:
                     raise ValueError(name)
-        except FileNotFoundError:
-            if place.exists():
-                shutil.rmtree(place, ignore_errors=True)
-            return None
         except (OSError, ValueError, msgspec.MsgspecError):
             shutil.rmtree(place, ignore_errors=True)
             return None

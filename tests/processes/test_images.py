@@ -59,8 +59,9 @@ class Worker:
         """Ask on one connection after the other, until these processes have an image of it: what it has answered."""
         answers = set()
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
-            while not all(self.maps(pid) for pid in pids):
-                answers.update(await asyncio.gather(*(self.ask(session) for _ in range(6))))
+            async with asyncio.timeout(60):
+                while not all(self.maps(pid) for pid in pids):
+                    answers.update(await asyncio.gather(*(self.ask(session) for _ in range(6))))
         return answers
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,42 @@ def test_who_was_first_stays(tmp_path: Path) -> None:
     entry = cache.put("k", {"by": "two"}, {"x": b"2"}, replace=False)
     assert entry is not None
     assert entry.meta == {"by": "two"}
+
+
+RACER = """
+import sys
+from pathlib import Path
+from otelbridge.sandbox.cache import Cache
+cache = Cache(Path(sys.argv[1]))
+for number in range(600):
+    print(number, flush=True)
+    sys.stdin.readline()
+    cache.get(str(number))
+    entry = cache.put(str(number), {}, {"x": sys.argv[2].encode() * 20_000}, replace=False)
+    print(entry.files["x"].read_bytes()[:1].decode(), flush=True)
+"""
+
+
+def test_two_at_once_have_one(tmp_path: Path) -> None:
+    """Of processes that look for an entry and store it at the same moment, both get that of the first, and nobody removes it."""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path / "c"), who], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for who in "ab"
+    ]
+    try:
+        for _ in range(600):
+            for racer in racers:
+                assert racer.stdout is not None
+                racer.stdout.readline()
+            for racer in racers:
+                assert racer.stdin is not None
+                racer.stdin.write("\n")
+                racer.stdin.flush()
+            first, second = (racer.stdout.readline() for racer in racers if racer.stdout is not None)
+            assert first == second != ""
+    finally:
+        for racer in racers:
+            racer.communicate()
 
 
 def test_not_a_directory(tmp_path: Path) -> None:

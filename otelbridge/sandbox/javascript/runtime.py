@@ -62,6 +62,7 @@ class JsRuntime:
             module = self._engine.load(entry.files["image"])
             pages = Pages.mapped(entry.files["pages"])
         except (Failure, OSError):
+            self._engine.cache.drop(self._base_key)
             return None
         return Image(self._engine.template(module), int(entry.meta["size"]), int(entry.meta["state"])), pages
 
@@ -84,7 +85,8 @@ class JsRuntime:
         finally:
             store.close()
         files: dict[str, bytes | bytearray] = {"image": template.serialize(), "pages": pages.packed()}
-        self._engine.cache.put(self._base_key, {"size": str(size), "state": str(state)}, files)
+        # One base for all processes that start at once: images of workers go with it.
+        self._engine.cache.put(self._base_key, {"size": str(size), "state": str(state)}, files, replace=False)
         return self._stored() or (Image(template, size, state), pages)
 
     def _open(self, base: Image, memory_bytes: int) -> tuple[Store, int, Memory]:
