@@ -51,7 +51,7 @@ def completion(shell: str) -> None:
 
     It knows commands and options, and asks the service for worker ids and for names and values of queries.
     """
-    from otelbridge.cli.main import cli
+    from otelbridge.cli.commands import cli
 
     made = {"bash": Bash, "zsh": Zsh, "fish": FishComplete}[shell]
     click.echo(f"# {_HOW[shell]}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from otelbridge.cli.interpreter import set_for_serving, started
 from otelbridge.cli.output import fail, style
 from otelbridge.cli.stderr import log_to_stderr, tell
 from otelbridge.errors import BridgeError, SettingsError
@@ -54,7 +53,6 @@ def serve(config: Path | None, samples: bool, insecure: bool, **given: Any) -> N
         check_exposure(settings, insecure=insecure)
         return settings
 
-    set_for_serving()
     settings = read()
     _wait_for_orphans(settings)
     socket = _bind(settings)
@@ -123,10 +121,12 @@ async def _life(settings: Settings, read: Callable[[], Settings], socket: socket
     import functools
 
     from otelbridge.bridge import Bridge
+    from otelbridge.cli.interpreter import set_for_serving, started
     from otelbridge.cli.reload import load_samples, reload_workers
     from otelbridge.lasting import LastingTask
     from otelbridge.web import Service
 
+    set_for_serving()
     ending = _signals(read)
     async with Bridge(settings) as bridge, Service(bridge=bridge) as service:
         if samples:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click.testing
 import pytest
 
-from otelbridge.cli.main import cli, main
+from otelbridge.cli.commands import cli, main
 from tests.cli.peer import Peer
 
 PROGRAM = (sys.executable, "-c", "from otelbridge.cli import main; main()")

@@ -13,8 +13,8 @@ from typing import get_args
 import click.testing
 import pytest
 
+from otelbridge.cli.commands import cli
 from otelbridge.cli.completion import FIELDS, OPERATORS
-from otelbridge.cli.main import cli
 from otelbridge.logs import fields, request
 from tests.cli.conftest import PROGRAM
 from tests.cli.peer import Peer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from otelbridge.cli.main import cli
+from otelbridge.cli.commands import cli
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "cli.md"
 WIDTH = {"max_content_width": 100, "terminal_width": 100}

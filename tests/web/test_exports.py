@@ -10,7 +10,7 @@ from typing import Any
 
 import click.testing
 
-from otelbridge.cli.main import cli
+from otelbridge.cli.commands import cli
 from tests.collector import FakeCollector
 
 POISON = """export default { fetch() { console.log('fine'); console.log('poison'); return new Response('ok') } }"""
