@@ -21,28 +21,37 @@ PROMPT = "(prompt collector)"
 DELAY = 2.0
 
 
-class _Sink(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Sink(ThreadingHTTPServer):
+    """Takes everything, each request after `delay` seconds, which may be changed at any time."""
+
+    daemon_threads = True
     delay = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Sink
 
     def log_message(self, *_: object) -> None:
         """Silent."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        time.sleep(self.delay)
+        time.sleep(self.server.delay)
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
 
 
 @contextlib.contextmanager
-def _sink(delay: float) -> Iterator[str]:
-    handler = type("Sink", (_Sink,), {"delay": delay})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+def _sink() -> Iterator[_Sink]:
+    with _Sink(("127.0.0.1", 0), _Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield server
         server.shutdown()
 
 
@@ -52,16 +61,19 @@ def measure(table: Table) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (
-            _sink(DELAY) as slow,
-            _sink(0) as prompt,
-            peers.otelbridge(folder / "a", slow) as a,
-            peers.otelbridge(folder / "b", prompt) as b,
+            _sink() as slow,
+            _sink() as prompt,
+            peers.otelbridge(folder / "a", slow.url) as a,
+            peers.otelbridge(folder / "b", prompt.url) as b,
         ):
             for server in (a, b):
                 peers.put(server.port, "seed", SOURCES["seed"])
             for _ in table.rounds():
-                for who, server in ((OURS, a), (PROMPT, b)):
+                for who, server, sink, delay in ((OURS, a, slow, DELAY), (PROMPT, b, prompt, 0.0)):
+                    sink.delay = delay
                     load(server.port, "/w/seed/x", connections=16, seconds=0.3)
                     got = load(server.port, "/w/seed/x", connections=16, seconds=seconds)
+                    sink.delay = 0.0  # what has piled up is not for the next server's core, and need not take minutes
+                    peers.drained(server)
                     table.note(f"destination that takes {DELAY:g} s, 10 logs", who, got.rate, unit="requests/s", goal="about 1")
                     table.note(f"destination that takes {DELAY:g} s, 10 logs: p99", who, got.p99, unit="us", goal="about 1")
