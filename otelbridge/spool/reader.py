@@ -1,7 +1,8 @@
 """The reading end of a spool: a consumer with a durable cursor, in the writer's process or in another one.
 
 All calls are blocking file I/O (a read() of 1 MiB takes about 0.3 ms from the page cache): call them in a thread where
-that matters. A reader belongs to one task at a time.
+that matters. A reader belongs to one task at a time; only close() may come while another thread is in read(), which a
+cancelled task has left behind.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Literal
@@ -54,6 +56,8 @@ class SpoolReader:
         self.directory = directory
         self.name = name
         self.damaged_bytes = 0  # skipped: a crc did not match, or a segment's head
+        self._reading = threading.Lock()  # whoever has it may use or close the file
+        self._closed = False
         self._fd = -1
         self._fd_segment = -1
         self._boot = 0
@@ -79,7 +83,15 @@ class SpoolReader:
         self._crossings.clear()
 
     def read(self, max_bytes: int = 1 << 20, max_frames: int = 4096) -> list[Frame]:
-        """The next frames, none when there are none yet; at least one when there is one, whatever its size."""
+        """The next frames, none when there are none yet or it is closed; at least one when there is one, whatever its size."""
+        try:
+            with self._reading:
+                return [] if self._closed else self._read(max_bytes, max_frames)
+        finally:
+            if self._closed:  # meanwhile
+                self.close()
+
+    def _read(self, max_bytes: int, max_frames: int) -> list[Frame]:
         frames: list[Frame] = []
         left = max_bytes
         self._before, crossed = (self._position, self.damaged_bytes), len(self._crossings)
@@ -129,7 +141,16 @@ class SpoolReader:
         return Backlog(max(waiting, 0), self._age() if waiting > 0 else 0.0)
 
     def close(self) -> None:
-        """Let go of the open file; the cursor stays. May be called twice."""
+        """Let go of the open file; the cursor stays. May be called twice and by any thread. It does not wait for a read() in another
+        one, which lets go of the file itself when it is done: closed under it, or twice, its number may be another file's by then."""
+        self._closed = True
+        if self._reading.acquire(blocking=False):
+            try:
+                self._let_go()
+            finally:
+                self._reading.release()
+
+    def _let_go(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = self._fd_segment = -1
@@ -191,7 +212,7 @@ class SpoolReader:
             with contextlib.suppress(FileNotFoundError):  # not damaged, but removed
                 if (whole := segment_path(self.directory, segment).stat().st_size) > 0:
                     self._skipped(whole)
-        self.close()
+        self._let_go()
         self._crossings.append((self._position, Position(following, 0)))
         self._position = Position(following, 0)
         if self.committed >= self._crossings[-1][0]:
@@ -214,7 +235,7 @@ class SpoolReader:
         """The segment's file, or -1 when it is gone or has no content yet."""
         if self._fd_segment == segment:
             return self._fd
-        self.close()
+        self._let_go()
         try:
             fd = os.open(segment_path(self.directory, segment), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -291,6 +291,42 @@ def test_a_cursor_ahead_of_lost_segments_still_sees_what_is_new(tmp_path: Path) 
     writer.close()
 
 
+def test_a_reader_that_is_closed_during_a_read_closes_its_file_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that a cancelled task left in its thread has its file to itself to the end; then that is closed, and not opened again."""
+    writer = SpoolWriter(tmp_path)
+    payloads = [b"%d" % i * 100 for i in range(20)]
+    for payload in payloads:
+        writer.append(payload)
+    reader = SpoolReader(tmp_path, "a")
+    inside, on = threading.Event(), threading.Event()
+    files: set[int] = set()
+    real = os.pread
+
+    def slow(fd: int, size: int, offset: int) -> bytes:
+        if os.path.sameopenfile(fd, segment.fileno()):
+            files.add(fd)
+            inside.set()
+            assert on.wait(30)
+        return real(fd, size, offset)
+
+    got: list[bytes] = []
+    with open(tmp_path / segments(tmp_path)[-1], "rb") as segment, monkeypatch.context() as patch:
+        patch.setattr(os, "pread", slow)
+        thread = threading.Thread(target=lambda: got.extend(f.payload for f in reader.read()))
+        thread.start()
+        assert inside.wait(30)
+        reader.close()
+        reader.close()
+        on.set()
+        thread.join()
+    assert got == payloads
+    for fd in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+    assert reader.read() == []
+    writer.close()
+
+
 def test_names_of_consumers_are_checked(tmp_path: Path) -> None:
     """A name that could leave the directory is refused."""
     with pytest.raises(SpoolError):
