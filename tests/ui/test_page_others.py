@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,3 +271,23 @@ def test_health_says_what_is_wrong_and_what_to_do(open_page: Callable[..., Page]
         expect(ledger).to_contain_text("demo")
         assert one.ask("GET", "/v1/exports")[1]["total"]["logs"]["queued"] == 0
         expect(page.get_by_role("region", name="Processes")).to_contain_text("running")
+
+
+def test_health_tells_what_a_kill_tore(open_page: Callable[..., Page], own_site: Callable[..., Site], tmp_path: Path) -> None:
+    """Bytes of a spool that can't be read are told in words, with the spool's name, and stand apart from the ledger's equation."""
+    one = own_site()
+    one.put("demo", "export default { fetch() { console.log('x'); return new Response('x') } }")
+    one.ask("GET", "/w/demo/")
+    one.wait_for_logs("worker:demo kind:log")
+    page = open_page("/health", of=one, width=360, height=640, color_scheme="dark")
+    expect(page.locator(".findings")).to_contain_text("All is well")
+    ledger = page.get_by_role("region", name="Loss ledger")
+    expect(ledger).to_contain_text("all workers")
+    expect(ledger).not_to_contain_text("can't be read")
+    one.close(kill=True)
+    with max(tmp_path.glob("site0/data/spool/main/*.seg")).open("ab") as segment:
+        segment.write(b"\x07" * 66)
+    one.start()
+    expect(page.locator(".findings .warn")).to_contain_text("66 B of the spool main can't be read.", timeout=30_000)
+    expect(ledger).to_contain_text("66 B of the spool main that can't be read")
+    assert page.evaluate("document.querySelector('main').scrollWidth") <= 360

@@ -221,5 +221,7 @@ export interface Exports {
   workers: { workerId: string; logs: Account; spans: Account }[];
   total: { logs: Account; spans: Account };
   bridge: { logs: Account };
+  /** Bytes of spools that can't be read; nobody knows how many records they were. */
+  damaged: { spool: string; bytes: number }[];
   processes?: { name: string; role: string; state: string; since: string; pid: number }[];
 }

@@ -205,6 +205,12 @@ function LedgerTable({ exports }: { exports: Exports }) {
           </tbody>
         </table>
       </div>
+      {exports.damaged.length > 0 && (
+        <p class="waiting">
+          Not in this equation: what stood in {exports.damaged.map((one) => `${bytes(one.bytes)} of the spool ${one.spool}`).join(', ')} that can't be read. Nobody can say how many
+          records those were.
+        </p>
+      )}
     </section>
   );
 }

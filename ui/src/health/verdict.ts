@@ -1,5 +1,5 @@
 // What is wrong, in words, and what to do: out of the loss ledger, the processes and the metrics.
-import { duration, number, plural } from '../core/format';
+import { bytes, duration, number, plural } from '../core/format';
 import type { Account, Exports } from '../core/types';
 import { values, type Metric } from './metrics';
 
@@ -16,6 +16,8 @@ export function findingsOf(exports: Exports, metrics: Metric[], notReady: string
   if (notReady) found.push({ kind: 'bad', says: `The service is not ready: ${notReady}`, advice: 'It answers 503 on /readyz until then. If this lasts, its own log on stderr says why.' });
   for (const one of exports.destinations) found.push(...ofDestination(one));
   found.push(...ofDrops(exports));
+  for (const one of exports.damaged)
+    found.push({ kind: 'warn', says: `${bytes(one.bytes)} of the spool ${one.spool} can't be read.`, advice: 'A kill or a power cut tore them, or the disk changed them: what stood there is lost. If this grows without either, check the disk of data_dir.' });
   for (const process of exports.processes ?? [])
     if (process.state !== 'running')
       found.push({ kind: 'bad', says: `Process ${process.name} is ${process.state}.`, advice: 'Requests go to the others meanwhile. It is started anew by itself; the log on stderr says why it ended.' });
