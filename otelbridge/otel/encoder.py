@@ -5,6 +5,7 @@ Ten lines with nested values take 7 us this way and 55 us by Python alone. Both 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import struct
 from collections.abc import Sequence
@@ -14,20 +15,20 @@ from typing import Final
 import msgspec
 
 from otelbridge.model.count import Counts, count, count_spans
-from otelbridge.model.part import Part, SpoolItem, timed_entries
+from otelbridge.model.part import Notice, Part, SpoolItem, timed_entries
 from otelbridge.otel import wire
-from otelbridge.otel.log_rows import LogRow, log_row, log_rows
+from otelbridge.otel.log_rows import LogRow, log_row, log_rows, notice_row
 from otelbridge.otel.shape import TRUNCATED, Shape
 from otelbridge.otel.span_rows import SpanRow
 from otelbridge.sandbox import Cache, Library, Trap
 
-__all__ = ["Encoded", "Encoder"]
+__all__ = ["Encoded", "Encoder", "notice_record"]
 
 _log = logging.getLogger("otelbridge.otel")
 
 MODULE: Final = Path(__file__).parent / "encoder.wasm"
 MOST_BYTES: Final = (1 << 19) - 1024  # of a ring or of rows, so that they fit into encoder.c's input with what is said about them
-_HEAD: Final = struct.Struct("<qqQqIIIII48s")  # the struct Input there
+_HEAD: Final = struct.Struct("<qqQqIIIII")  # the struct Input there, without what follows
 _ID_LENGTHS: Final = 32, 16  # of trace and span id in hex
 _ID_BYTES: Final = sum(_ID_LENGTHS)
 _NOTHING: Final = (1 << 64) - 1
@@ -72,30 +73,28 @@ class Encoder:
 
     def log_records(self, part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Encoded:
         """The log records of a part; the arguments as for log_rows()."""
-        library = self._library
-        if library is None or structured or len(part.ring) > MOST_BYTES or (len(part.trace_id), len(part.span_id)) != _ID_LENGTHS:
+        library, ring = self._library, part.ring
+        if library is None or structured or len(ring) > MOST_BYTES or (len(part.trace_id), len(part.span_id)) != _ID_LENGTHS:
             return _by_python(part, shape, structured, lowest)
-        ids = (part.invocation_id + part.trace_id + part.span_id).encode("utf-8", "replace")
-        invocation = len(ids) - _ID_BYTES
+        ids = f"{part.trace_id}{part.span_id}{part.invocation_id}".encode("utf-8", "replace")
+        floor, time_ns = part.floor_ns, part.time_ns
         longest = shape.body_bytes // _GROWTH if shape.body_bytes else _UNLIMITED
         try:
             head = _HEAD.pack(
-                part.floor_ns,
-                max(part.time_ns, part.floor_ns),
-                part.time_ns,
+                floor,
+                time_ns if time_ns > floor else floor,
+                time_ns,
                 part.first_sequence,
                 lowest,
                 longest,
                 part.trace_flags & 0xFF,
-                invocation,
-                len(part.ring),
-                ids[invocation:],
+                len(ids) - _ID_BYTES,
+                len(ring),
             )
+            library.memory.write(self._input, b"".join((head, ids, ring)))
+            found = library.call(self._logs)
         except struct.error:  # numbers that no loader writes
             return _by_python(part, shape, structured, lowest)
-        try:
-            library.memory.write(self._input, b"".join((head, ids[:invocation], part.ring)))
-            found = library.call(self._logs)
         except Trap as e:
             self._give_up(e)
             return _by_python(part, shape, structured, lowest)
@@ -148,6 +147,13 @@ class Encoder:
         library, self._library = self._library, None
         if library is not None:
             library.close()
+
+
+def notice_record(notice: Notice) -> Encoded:
+    """A record of the bridge itself. The same notice has the same id at every attempt."""
+    digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
+    row, attributes = notice_row(notice)
+    return Encoded(wire.records([wire.notice_record(row, {"log.record.uid": digest.hexdigest(), **attributes})]), 1)
 
 
 def _by_python(part: Part, shape: Shape, structured: bool, lowest: int) -> Encoded:

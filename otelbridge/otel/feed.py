@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import bisect
 import logging
+import operator
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from otelbridge.model.count import Counts
 from otelbridge.model.passage import Place
@@ -27,64 +30,47 @@ _log = logging.getLogger("otelbridge.otel")
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 
-
 _NOTHING = Counts()
 
 
-class Token:
+class Token(msgspec.Struct):
     """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
     the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
 
-    __slots__ = (
-        "_fates",
-        "_feed",
-        "_held",
-        "counts",
-        "end",
-        "extra",
-        "invocation_id",
-        "number",
-        "placed",
-        "read_ns",
-        "settled",
-        "start",
-        "time_ns",
-        "worker_id",
-    )
-
-    def __init__(self, feed: Feed, number: int, frame: Frame, read_ns: int) -> None:
-        self._feed = feed
-        self._held = 1
-        self._fates: dict[str | None, int] = {}
-        self.number = number
-        self.start = frame.start
-        self.end = frame.position
-        self.time_ns = frame.time_ns
-        self.read_ns = read_ns
-        self.settled = False
-        self.worker_id = ""
-        self.invocation_id = ""  # of a part
-        self.counts = _NOTHING  # what it stands for
-        self.placed = 0  # records that are in batches
-        self.extra = 0  # records that were not counted with the frame: the span of a lost end
+    feed: Feed
+    number: int
+    start: Position
+    end: Position
+    time_ns: int
+    read_ns: int
+    worker_id: str
+    invocation_id: str  # of a part
+    counts: Counts  # what it stands for
+    settled: bool = False
+    held: int = 1
+    placed: int = 0  # records that are in batches
+    extra: int = 0  # records that were not counted with the frame: the span of a lost end
+    fates: dict[str | None, int] | None = None
 
     def hold(self) -> None:
-        self._held += 1
+        self.held += 1
 
     def fate(self, reason: str | None, count: int) -> None:
         """What became of `count` records: None for delivered, "rejected", or why they were dropped."""
         if count:
-            self._fates[reason] = self._fates.get(reason, 0) + count
+            if self.fates is None:
+                self.fates = {}
+            self.fates[reason] = self.fates.get(reason, 0) + count
 
     @property
     def accounted(self) -> int:
         """Records that are in batches or whose fate is known."""
-        return self.placed + sum(self._fates.values())
+        return self.placed + sum((self.fates or {}).values())
 
     def release(self) -> None:
-        self._held -= 1
-        if self._held == 0:
-            self._feed.settle(self, self._fates)
+        self.held -= 1
+        if self.held == 0:
+            self.feed.settle(self, self.fates or {})
 
 
 class Feed:
@@ -144,21 +130,19 @@ class Feed:
         except OSError:  # the reader meets with it too, and tells
             return []
 
-    def token(self, frame: Frame, read_ns: int) -> Token | None:
+    def token(self, frame: Frame, read_ns: int, worker_id: str = "", invocation_id: str = "", counts: Counts = _NOTHING) -> Token | None:
         """A token for a frame that was read at a time (ns); None when an earlier process was done with it."""
-        self._number += 1
-        token = Token(self, self._number, frame, read_ns)
+        self._number = number = self._number + 1
+        self._taken = end = frame.position
+        token = Token(self, number, frame.start, end, frame.time_ns, read_ns, worker_id, invocation_id, counts)
         self._open.append(token)
         self._pending -= 1
-        self._taken = frame.position
-        if self._was_done(frame.start):
+        if self._done and self._was_done(frame.start):
             token.settled = True
             return None
         return token
 
     def _was_done(self, start: Position) -> bool:
-        if not self._done:
-            return False
         at = bisect.bisect_right(self._done, start, key=lambda r: r[0]) - 1
         if at < 0:
             return False
@@ -179,6 +163,19 @@ class Feed:
             self._ledger.settle(token.worker_id, reason, count)
         if token.invocation_id:
             self._passages.note(token.invocation_id, token.read_ns, fates)
+
+    @staticmethod
+    def deliver(tokens: list[Token], counts: Mapping[str, int]) -> None:
+        """settle() for many frames of one lane at once, all of whose records were delivered; `counts`: by worker."""
+        if not tokens:
+            return
+        for token in tokens:
+            token.settled = True
+            token.feed._new.append(token)
+        feed = tokens[0].feed
+        for worker_id, count in counts.items():
+            feed._ledger.deliver(worker_id, count)
+        feed._passages.delivered([(token.invocation_id, token.read_ns, token.placed) for token in tokens if token.invocation_id])
 
     def waiting(self, invocation_id: str) -> list[int]:
         """When the frames of an invocation were read that are not settled. Looks at all that are under way."""
@@ -201,7 +198,7 @@ class Feed:
     def take_changes(self) -> dict[str, Any]:
         """What was settled and counted since the last call, for the journal."""
         self._noting, self._new = self._new, []
-        return {"done": _ranges(sorted(self._noting, key=lambda t: t.number)), "counted": self.counted}
+        return {"done": _ranges(sorted(self._noting, key=_number)), "counted": self.counted}
 
     def give_back(self) -> None:
         """The journal could not take the last changes: they are still to be noted."""
@@ -223,6 +220,9 @@ class Feed:
     def close(self) -> None:
         self.reader.close()
         self._scanner.close()
+
+
+_number = operator.attrgetter("number")
 
 
 def _ranges(tokens: Iterable[Token]) -> list[list[Position]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -13,11 +12,10 @@ from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
 from otelbridge.otel.destination import Destination
-from otelbridge.otel.encoder import Encoder
+from otelbridge.otel.encoder import Encoded, Encoder, notice_record
 from otelbridge.otel.feed import Feed, Token
 from otelbridge.otel.log_rows import SEVERITY
 from otelbridge.otel.outbox import Outbox
-from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.sampling import Sampling, has_errors
 from otelbridge.otel.shape import TRUNCATED, Shape
 from otelbridge.otel.span_rows import span_rows
@@ -36,8 +34,8 @@ UNMAPPABLE = "unmappable"  # a defect of ours: the frame is given up, the others
 
 
 class Intake(Protocol):
-    """What a lane hands its items to. Each token is released when its records are in the outbox or given up. Nothing raises: what
-    can't be mapped is given up and counted, for a frame that stays open holds the spool for ever."""
+    """What a lane hands its items to. The hold on each token goes on with its records, or is released when they are given up. Nothing
+    raises: what can't be mapped is given up and counted, for a frame that stays open holds the spool for ever."""
 
     waiting: Waiting
     truncated: int
@@ -66,29 +64,23 @@ class LogsIntake:
         self._encoder = encoder
         self._shape = shape
         self._structured = structured
+        self._chosen = bool(destination.workers)
+        self._lowest = destination.lowest
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
         try:
-            self._part(part, token, feed)
+            if not self._sampling.enabled:
+                return _give_up(token, DISABLED, token.counts.logs)
+            if self._chosen and not self._destination.takes(part.worker.worker_id):
+                return _give_up(token, FILTERED, token.counts.logs)
+            if self._sampling.head(part):
+                return self._send(part, token)
+            if not self._sampling.waits:
+                return _give_up(token, SAMPLED, token.counts.logs)
+            gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
         except Exception as e:
-            _give_up_unmappable([(part, token)], _logs_of, e)
-
-    def _part(self, part: Part, token: Token, feed: Feed) -> None:
-        reason = None
-        if not self._sampling.enabled:
-            reason = DISABLED
-        elif not self._destination.takes(part.worker.worker_id):
-            reason = FILTERED
-        elif self._sampling.head(part):
-            return self._send(part, token)
-        elif not self._sampling.waits:
-            reason = SAMPLED
-        if reason is not None:
-            return _give_up(token, reason)
-        gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
-        if gathered is not None:
-            self.decide(gathered)
-        return None
+            return _give_up_unmappable([(part, token)], _logs_of, e)
+        return self.decide(gathered) if gathered is not None else None
 
     def decide(self, gathered: Gathered) -> None:
         for part, token in zip(gathered.parts, gathered.tokens, strict=True):
@@ -96,23 +88,19 @@ class LogsIntake:
                 if self._sampling.keep(gathered.parts[-1].end, gathered.errors):
                     self._send(part, token)
                 else:
-                    _give_up(token, SAMPLED)
+                    _give_up(token, SAMPLED, token.counts.logs)
             except Exception as e:
                 _give_up_unmappable([(part, token)], _logs_of, e)
 
     def notice(self, notice: Notice, token: Token) -> None:
-        token.worker_id = BRIDGE
         if not self._sampling.enabled:
-            token.fate(DISABLED, 1)
-        elif not self._wanted(notice):
-            token.fate(FILTERED, 1)
-        else:
-            digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
-            try:
-                self._outbox.add_notice(notice, digest.hexdigest(), token)
-            except Exception as e:
-                return _give_up_unmappable([(notice, token)], lambda _: 1, e)
-        return token.release()
+            return _give_up(token, DISABLED, 1)
+        if not self._wanted(notice):
+            return _give_up(token, FILTERED, 1)
+        try:
+            return self._outbox.add(None, notice_record(notice), token)
+        except Exception as e:
+            return _give_up_unmappable([(notice, token)], lambda _: 1, e)
 
     def _wanted(self, notice: Notice) -> bool:
         """A destination of some workers hears only of those: what the bridge says of others is not its business."""
@@ -121,14 +109,15 @@ class LogsIntake:
         return self._destination.takes(notice.worker_id) if notice.worker_id else not self._destination.workers
 
     def _send(self, part: Part, token: Token) -> None:
-        lowest = self._destination.lowest
+        lowest = self._lowest
         records = self._encoder.log_records(part, shape=self._shape, structured=self._structured, lowest=lowest)
         if lowest:
             token.fate(FILTERED, token.counts.logs - records.count)
         self.truncated += records.truncated
         if records.count:
-            self._outbox.add_logs(part, records, token)
-        token.release()
+            self._outbox.add(part.worker, records, token)
+        else:
+            token.release()
 
 
 class SpansIntake:
@@ -142,52 +131,50 @@ class SpansIntake:
         self._sampling = sampling
         self._encoder = encoder
         self._shape = shape
+        self._chosen = bool(destination.workers)
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
         try:
-            self._part(part, token, feed)
+            if not self._sampling.enabled:
+                return _give_up(token, DISABLED, token.counts.spans)
+            if self._chosen and not self._destination.takes(part.worker.worker_id):
+                return _give_up(token, FILTERED, token.counts.spans)
+            sampled = self._sampling.head(part)
+            if not sampled and not self._sampling.waits:
+                return _give_up(token, SAMPLED, token.counts.spans)
+            if part.end is not None and part.number == 0:  # as most invocations: nothing to wait for
+                if not sampled and not self._sampling.keep(part.end, has_errors(part)):
+                    return _give_up(token, SAMPLED, token.counts.spans)
+                return self._outbox.add(part.worker, self._encoded((part,), token.counts.spans), token)
+            errors = not sampled and has_errors(part)
+            gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
         except Exception as e:
-            _give_up_unmappable([(part, token)], _spans_of, e)
-
-    def _part(self, part: Part, token: Token, feed: Feed) -> None:
-        if not self._sampling.enabled:
-            return _give_up_spans(token, DISABLED)
-        if not self._destination.takes(part.worker.worker_id):
-            return _give_up_spans(token, FILTERED)
-        sampled = self._sampling.head(part)
-        if not sampled and not self._sampling.waits:
-            return _give_up_spans(token, SAMPLED)
-        if part.end is not None and part.number == 0:  # as most invocations: nothing to wait for
-            return self._send([part], [token], keep=sampled or self._sampling.keep(part.end, has_errors(part)))
-        errors = not sampled and has_errors(part)
-        gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
-        if gathered is not None:
-            self.decide(gathered)
-        return None
+            return _give_up_unmappable([(part, token)], _spans_of, e)
+        return self.decide(gathered) if gathered is not None else None
 
     def decide(self, gathered: Gathered) -> None:
-        last = gathered.parts[-1]
-        try:
-            keep = self._sampling.head(last) or self._sampling.keep(last.end, gathered.errors)
-            self._send(gathered.parts, gathered.tokens, keep=keep)
-        except Exception as e:
-            _give_up_unmappable(zip(gathered.parts, gathered.tokens, strict=True), _spans_of, e)
-
-    def _send(self, parts: list[Part], tokens: list[Token], *, keep: bool) -> None:
-        if not keep:
-            for token in tokens:
-                _give_up_spans(token, SAMPLED)
-            return
+        parts, tokens = gathered.parts, gathered.tokens
         last = parts[-1]
-        if last.end is None:
-            tokens[-1].extra = 1  # the span of an invocation whose process died
-        counts = [(token, token.counts.spans + token.extra) for token in tokens]
-        opened_any = sum([token.counts.spans for token in tokens]) > sum(map(count_spans, parts))
-        rows = span_rows(parts, shape=self._shape, opened_any=opened_any)
-        self.truncated += sum([TRUNCATED in row.attributes for row in rows])
-        self._outbox.add_spans(last.worker, self._encoder.spans(rows), counts)
-        for token in tokens:
-            token.release()
+        try:
+            if not self._sampling.head(last) and not self._sampling.keep(last.end, gathered.errors):
+                for token in tokens:
+                    _give_up(token, SAMPLED, token.counts.spans)
+                return
+            if last.end is None:
+                tokens[-1].extra = 1  # the span of an invocation whose process died
+            counts = [token.counts.spans for token in tokens]
+            records = self._encoded(parts, sum(counts))
+            counts[-1] += tokens[-1].extra
+            self._outbox.add_shared(last.worker, records, list(zip(tokens, counts, strict=True)))
+        except Exception as e:
+            _give_up_unmappable(zip(parts, tokens, strict=True), _spans_of, e)
+
+    def _encoded(self, parts: Sequence[Part], counted: int) -> Encoded:
+        """The spans of an invocation, of which its frames counted so many."""
+        rows = span_rows(parts, shape=self._shape, opened_any=counted > sum([count_spans(part) for part in parts]))
+        for row in rows:
+            self.truncated += TRUNCATED in row.attributes
+        return self._encoder.spans(rows)
 
     def notice(self, notice: Notice, token: Token) -> None:
         token.release()  # notices are log records
@@ -201,13 +188,8 @@ def _spans_of(part: Part) -> int:
     return count(part).spans
 
 
-def _give_up(token: Token, reason: str) -> None:
-    token.fate(reason, token.counts.logs)
-    token.release()
-
-
-def _give_up_spans(token: Token, reason: str) -> None:
-    token.fate(reason, token.counts.spans)
+def _give_up(token: Token, reason: str, count: int) -> None:
+    token.fate(reason, count)
     token.release()
 
 

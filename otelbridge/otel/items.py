@@ -12,7 +12,7 @@ from collections.abc import Callable
 from otelbridge.model.count import Counts, count
 from otelbridge.model.part import Part, SpoolItem, decode
 from otelbridge.model.trace import FetchEvent
-from otelbridge.spool import Frame
+from otelbridge.spool import Frame, Position
 
 __all__ = ["Items"]
 
@@ -25,7 +25,7 @@ _SUBREQUEST_BYTES = 600
 _WIDEST = 4  # bytes for each byte of a text, when one character is beyond the Basic Multilingual Plane
 _NOTICE_FACTOR = 16  # fields of the bridge's own: short names and numbers
 
-_Key = tuple[str, int, int, int, int]
+_Key = tuple[str, int, Position, int]  # spool, boot, position and time: no two frames have the same
 
 
 class Items:
@@ -35,30 +35,30 @@ class Items:
         self._counted = counted
         self._max_bytes = max_bytes
         self.kept_bytes = 0
-        self._known: dict[_Key, tuple[SpoolItem, Counts, int]] = {}
+        self._known: dict[_Key, tuple[tuple[SpoolItem, Counts], int]] = {}
         self._order: deque[_Key] = deque()
 
     def of(self, spool: str, frame: Frame) -> tuple[SpoolItem, Counts]:
         """The item of a frame of a spool, and what it stands for. Errors as of decode()."""
-        key = _key(spool, frame)
+        key = spool, frame.boot, frame.position, frame.time_ns
         known = self._known.get(key)
         if known is not None:
-            return known[0], known[1]
+            return known[0]
         item = decode(frame.payload)
-        counts = self._counted(item)
+        found = item, self._counted(item)
         size = _held_bytes(item, len(frame.payload))
         if size <= self._max_bytes // 16:
-            self._known[key] = item, counts, size
+            self._known[key] = found, size
             self._order.append(key)
             self.kept_bytes += size
             while self.kept_bytes > self._max_bytes:
-                self.kept_bytes -= self._known.pop(self._order.popleft())[2]
-        return item, counts
+                self.kept_bytes -= self._known.pop(self._order.popleft())[1]
+        return found
 
     def item(self, spool: str, frame: Frame) -> SpoolItem:
         """The item alone, which is not kept: for who comes behind the others. Errors as of decode()."""
-        known = self._known.get(_key(spool, frame))
-        return decode(frame.payload) if known is None else known[0]
+        known = self._known.get((spool, frame.boot, frame.position, frame.time_ns))
+        return decode(frame.payload) if known is None else known[0][0]
 
 
 def _held_bytes(item: SpoolItem, payload_bytes: int) -> int:
@@ -69,8 +69,3 @@ def _held_bytes(item: SpoolItem, payload_bytes: int) -> int:
     subrequests = len(item.end.subrequests) if item.end is not None else 0
     logged = len(item.ring)
     return _ITEM_BYTES + logged + _WIDEST * (payload_bytes - logged) + _HEADER_BYTES * named + _SUBREQUEST_BYTES * subrequests
-
-
-def _key(spool: str, frame: Frame) -> _Key:
-    """No two frames have the same."""
-    return (spool, frame.boot, *frame.position, frame.time_ns)

@@ -76,6 +76,7 @@ class Lane:
         on_loss: Refusals | None = None,
     ) -> None:
         self.signal: Signal = signal
+        self._of_logs = signal == LOGS
         self.sender = sender
         self.intake = intake
         self.undecodable = 0
@@ -192,40 +193,57 @@ class Lane:
         self._room.clear()
 
     async def _take(self) -> None:
-        number = 0
         while self._found:
             feed, frames, read_ns = self._found[0]
             while frames:
-                number += 1
-                if number % _SLICE_FRAMES == 0:
-                    self._launch()
-                    await asyncio.sleep(0)
-                self._take_one(feed, frames.popleft(), read_ns)
+                self._take_some(feed, frames, read_ns)
+                self._launch()
+                await asyncio.sleep(0)
             self._found.popleft()
 
-    def _take_one(self, feed: Feed, frame: Frame, read_ns: int) -> None:
-        token = feed.token(frame, read_ns)
-        self._written_by(feed, frame.boot)
-        found = self._counted(feed, frame)
-        if token is None:
-            return
+    def _take_some(self, feed: Feed, frames: deque[Frame], read_ns: int) -> None:
+        """Take frames for a moment."""
         self._progress.dirty = True
+        emitted: dict[str, int] = {}
+        try:
+            for _ in range(min(_SLICE_FRAMES, len(frames))):
+                self._take_one(feed, frames.popleft(), read_ns, emitted)
+        finally:
+            self._emit(emitted)
+
+    def _take_one(self, feed: Feed, frame: Frame, read_ns: int, emitted: dict[str, int]) -> None:
+        try:
+            if frame.boot != feed.boot:
+                self._written_by(feed, frame.boot)
+            found = self._counted(feed, frame, emitted)
+        except Exception:
+            feed.token(frame, read_ns)  # it stays open: not sent, but not passed over either
+            raise
         if found is None:
-            token.release()
+            token = feed.token(frame, read_ns)
+            if token is not None:
+                token.release()
             return
-        item, token.counts = found
+        item, counts = found
         if isinstance(item, Notice):
-            self.intake.notice(item, token)
+            token = feed.token(frame, read_ns, BRIDGE, "", counts)
+            if token is not None:
+                self.intake.notice(item, token)
         else:
-            token.worker_id, token.invocation_id = item.worker.worker_id, item.invocation_id
-            self.intake.part(item, token, feed)
+            token = feed.token(frame, read_ns, item.worker.worker_id, item.invocation_id, counts)
+            if token is not None:
+                self.intake.part(item, token, feed)
+
+    def _emit(self, emitted: dict[str, int]) -> None:
+        """Records by worker, of frames that were seen for the first time. They are counted in one go, before anybody looks."""
+        for worker_id, count in emitted.items():
+            self.ledger.emit(worker_id, count)
 
     def _written_by(self, feed: Feed, boot: int) -> None:
         """Another process writes there now: invocations that wait for their end will have none."""
-        if boot != feed.boot:
-            feed.boot = boot
-            for gathered in self.intake.waiting.orphans(feed):
-                self.intake.decide(gathered)
+        feed.boot = boot
+        for gathered in self.intake.waiting.orphans(feed):
+            self.intake.decide(gathered)
 
     async def count(self) -> None:
         """Count all that is in the spools by now, so that the ledger has it."""
@@ -237,20 +255,22 @@ class Lane:
         async with self._counting:
             found = await asyncio.to_thread(self._progress.scan_blocking, _READ_BYTES)
             for feed, frames in found:
-                for number, frame in enumerate(frames):
-                    if number % 64 == 63:
-                        await asyncio.sleep(0)
-                    self._counted(feed, frame)
+                for start in range(0, len(frames), _SLICE_FRAMES):
+                    emitted: dict[str, int] = {}
+                    for frame in frames[start : start + _SLICE_FRAMES]:
+                        self._counted(feed, frame, emitted)
+                    self._emit(emitted)
+                    await asyncio.sleep(0)
         return bool(found)
 
-    def _counted(self, feed: Feed, frame: Frame) -> tuple[SpoolItem, Counts] | None:
-        """Decode a frame; what is in it counts as emitted when it is seen for the first time."""
+    def _counted(self, feed: Feed, frame: Frame, emitted: dict[str, int]) -> tuple[SpoolItem, Counts] | None:
+        """Decode a frame; what is in it is added to `emitted` when it is seen for the first time."""
         first = frame.position > feed.counted
         if first:
             feed.counted = frame.position
             self._progress.dirty = True
         try:
-            item, counts = self._items.of(feed.name, frame)
+            found = item, counts = self._items.of(feed.name, frame)
         except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
             if first:
                 self.undecodable += 1
@@ -259,12 +279,13 @@ class Lane:
             return None
         if first:
             if not isinstance(item, Notice):
-                self.ledger.emit(item.worker.worker_id, counts.logs if self.signal == LOGS else counts.spans)
+                worker_id = item.worker.worker_id
+                emitted[worker_id] = emitted.get(worker_id, 0) + (counts.logs if self._of_logs else counts.spans)
             else:
-                if self.signal == LOGS:
-                    self.ledger.emit(BRIDGE, 1)
+                if self._of_logs:
+                    emitted[BRIDGE] = emitted.get(BRIDGE, 0) + 1
                 self._lost_before(item)
-        return item, counts
+        return found
 
     def _lost_before(self, notice: Notice) -> None:
         """What the spool's writer had to leave out is told by notices: it was emitted, and dropped."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from otelbridge.model.part import Notice, Part, WorkerRef
+from otelbridge.model.part import WorkerRef
 from otelbridge.otel import wire
 from otelbridge.otel.encoder import Encoded
 from otelbridge.otel.environment import BatchLimits, Signal
-from otelbridge.otel.feed import Token
-from otelbridge.otel.request import Request
+from otelbridge.otel.feed import Feed, Token
+from otelbridge.otel.request import Group, Request
 from otelbridge.otel.resource import Resources
 from otelbridge.otel.sender import Fate
 
@@ -25,140 +25,152 @@ _EAGER_SECONDS = 0.1
 
 
 class Batch:
-    """One request and the frames its records come from."""
+    """One request and the frames its records come from: the shares of its groups say whose they are."""
 
-    __slots__ = ("_groups", "_shares", "bytes", "left", "oldest_ns", "request", "since")
+    __slots__ = ("_open", "bytes", "request", "settled", "since")
 
     def __init__(self, signal: Signal) -> None:
         self.request = Request(signal)
         self.since = time.monotonic()
-        self.oldest_ns = time.time_ns()
-        self.left = 0  # records that are not settled
-        self.bytes = 0  # of those
-        self._groups: list[list[_Share]] = []
-        self._shares: deque[_Share] | None = None
+        self.bytes = 0  # on the wire
+        self.settled = 0  # records
+        self._open: deque[_Share] | None = None  # once some are settled
 
-    def add(self, token: Token, count: int) -> None:
-        """The last `count` records that were added to the request are those of a frame."""
-        token.hold()
-        token.placed += count
-        groups, group = self._groups, self.request.group
-        while len(groups) <= group:
-            groups.append([])
-        groups[group].append([token, count])
-        self.left += count
-        if token.time_ns < self.oldest_ns:
-            self.oldest_ns = token.time_ns
+    def settle(self, fates: Sequence[Fate]) -> None:
+        """Tell the frames what became of the next records of the request. Which of a worker's frames among them a loss falls on
+        does not matter: it counts for the worker."""
+        counts, reason = fates[0].counts, fates[0].reason
+        settled = sum([sum(fate.counts.values()) for fate in fates])
+        shares = self._shares
+        if len(fates) > 1 or settled < self.left:
+            self._open = shares
+            _spread(_taken(shares, settled), fates)
+        else:  # the usual end: one answer for all
+            self._open = deque()
+            if reason is None:
+                _deliver(shares, counts)
+            else:
+                for token, count in shares:
+                    token.fate(reason, count)
+                    token.release()
+        self.settled += settled
 
-    def settle(self, fates: Sequence[Fate]) -> int:
-        """Tell the frames what became of the next records of the request; how many these are. Which of a worker's frames
-        among them a loss falls on does not matter: it counts for the worker."""
-        shares = self._open_shares()
-        if len(fates) == 1 and sum(fates[0].counts.values()) == self.left:  # the usual end: one answer for all
-            settled, self.left = self.left, 0
-            for token, count in shares:
-                token.fate(fates[0].reason, count)
-                token.release()
-            shares.clear()
-            return settled
-        pools: dict[str, list[list[Any]]] = {}
-        settled = 0
-        for fate in fates:
-            for worker_id, count in fate.counts.items():
-                pools.setdefault(worker_id, []).append([fate.reason, count])
-                settled += count
-        left = settled
-        while left and shares:
-            share = shares[0]
-            token, count = share
-            here = min(count, left)
-            share[1], left = count - here, left - here
-            pool = pools.get(token.worker_id, [])
-            while here and pool:
-                reason, there = pool[-1]
-                taken = min(here, there)
-                token.fate(reason, taken)
-                here -= taken
-                pool[-1][1] = there - taken
-                if there == taken:
-                    pool.pop()
-            if not share[1]:
-                shares.popleft()
-                token.release()
-        self.left -= settled
-        return settled
+    @property
+    def left(self) -> int:
+        """Records that are not settled."""
+        return self.request.records - self.settled
+
+    @property
+    def _shares(self) -> deque[_Share]:
+        """Those that are not settled, as the records stand in the request: group by group."""
+        return self._open if self._open is not None else deque(itertools.chain.from_iterable([g.shares for g in self.request.groups]))
+
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest frame was written."""
+        return min((token.time_ns for group in self.request.groups for token, _ in group.shares), default=time.time_ns())
 
     def open_counts(self) -> dict[str, int]:
         """The records that are not settled, by worker."""
         counts: dict[str, int] = {}
-        for token, count in self._open_shares():
+        for token, count in self._shares:
             counts[token.worker_id] = counts.get(token.worker_id, 0) + count
         return counts
 
-    def _open_shares(self) -> deque[_Share]:
-        if self._shares is None:  # as the records stand in the request: group by group
-            self._shares = deque(itertools.chain.from_iterable(self._groups))
-        return self._shares
+
+_Share = tuple[Token, int]  # a frame and how many records of it
 
 
-_Share = list[Any]  # a token and how many records of it are not settled
+def _deliver(shares: Iterable[_Share], counts: Mapping[str, int]) -> None:
+    """All of these records were delivered: `counts` by worker."""
+    whole: list[Token] = []
+    left = dict(counts)
+    for token, count in shares:
+        if token.held == 1 and token.fates is None and not token.extra:
+            whole.append(token)
+        else:  # some of its records met another fate, or are elsewhere
+            left[token.worker_id] -= count
+            token.fate(None, count)
+            token.release()
+    Feed.deliver(whole, left)
+
+
+def _taken(shares: deque[_Share], count: int) -> Iterator[_Share]:
+    """Take away the first `count` records. A share that has to be divided holds its token twice from then on."""
+    while count and shares:
+        token, there = shares.popleft()
+        here = min(there, count)
+        count -= here
+        if there > here:
+            token.hold()
+            shares.appendleft((token, there - here))
+        yield token, here
+
+
+def _spread(shares: Iterable[_Share], fates: Sequence[Fate]) -> None:
+    """Spread fates over records."""
+    pools: dict[str, list[list[Any]]] = {}
+    for fate in fates:
+        for worker_id, count in fate.counts.items():
+            pools.setdefault(worker_id, []).append([fate.reason, count])
+    for token, count in shares:
+        pool = pools.get(token.worker_id, [])
+        while count and pool:
+            reason, there = pool[-1]
+            taken = min(count, there)
+            token.fate(reason, taken)
+            count -= taken
+            pool[-1][1] = there - taken
+            if there == taken:
+                pool.pop()
+        token.release()
 
 
 class Outbox:
-    """See the module's text. `queued` counts the records of all batches that are
-    not settled, `queued_bytes` what they take on the wire."""
+    """See the module's text."""
 
     def __init__(self, signal: Signal, limits: BatchLimits, resources: Resources, *, max_bytes: int) -> None:
         self._signal: Signal = signal
         self._limits = limits
+        self._most = limits.max_batch
         self._resources = resources
         self._max_bytes = max_bytes
         self._batch: Batch | None = None
         self._ready: deque[Batch] = deque()
+        self._open: set[Batch] = set()  # not settled
         self._made = 0
-        self.queued = 0
-        self.queued_bytes = 0
 
-    def add_logs(self, part: Part, records: Encoded, token: Token) -> None:
-        """Log records of one part; they may end up in several batches."""
+    def add(self, worker: WorkerRef | None, records: Encoded, token: Token) -> None:
+        """Records of one frame, one at least, of a worker or of the bridge itself. The hold on the token goes with them."""
+        batch, count = self._batch, records.count
+        if batch is None or batch.request.records + count > self._most:
+            if count > self._most:
+                return self.add_shared(worker, records, [(token, count)])
+            batch = self._next()
+        group = self._put(batch, worker, records)
+        group.shares.append((token, count))
+        token.placed += count
+        return None
+
+    def add_shared(self, worker: WorkerRef | None, records: Encoded, shares: Sequence[_Share]) -> None:
+        """Records of several frames, in this order, or of one that has too many for a batch. The holds on the tokens go with them."""
+        left = deque([share for share in shares if share[1]])
         for some in self._pieces(records):
-            self._put(self._add(part.worker, some), token, some.count, len(some.data))
-
-    def add_notice(self, notice: Notice, uid: str, token: Token) -> None:
-        """A record of the bridge itself."""
-        batch = self._current()
-        batch.request.add_notice(notice, uid, self._resources)
-        self._put(batch, token, 1, 300)
-
-    def add_spans(self, worker: WorkerRef, records: Encoded, tokens: list[tuple[Token, int]]) -> None:
-        """Spans of one invocation. `tokens`: its frames, and how many spans each stands for."""
-        at = 0
-        shares = [token for token, count in tokens for _ in range(count)] if len(tokens) > 1 else []
-        for some in self._pieces(records):
-            batch = self._add(worker, some)
-            if not shares:
-                self._put(batch, tokens[0][0], some.count, len(some.data))
-                continue
-            owners = shares[at : at + some.count]
-            at += some.count
-            for token, group in itertools.groupby(owners):
-                count = sum(1 for _ in group)
-                self._put(batch, token, count, len(some.data) * count // some.count)
-
-    def _add(self, worker: WorkerRef, records: Encoded) -> Batch:
-        batch = self._current()
-        batch.request.add(worker, records, self._resources)
-        return batch
+            group = self._put(self._batch or self._next(), worker, some)
+            for share in _taken(left, some.count):
+                group.shares.append(share)
+                share[0].placed += share[1]
+        for token, count in shares:
+            if not count:
+                token.release()
 
     def _pieces(self, records: Encoded) -> Iterator[Encoded]:
         """Pieces of records that fit into what is left of a batch. Those of one frame stay together if they can: a frame that is
         half delivered is sent again after a kill."""
-        most, count = self._limits.max_batch, records.count
-        batch = self._batch
-        room = most - (batch.request.records if batch is not None else 0)
-        if batch is not None and room < count <= most:
-            self._ready.append(batch)
-            self._batch, room = None, most
+        most, count = self._most, records.count
+        if self._batch is not None and self._batch.request.records + count > most >= count:
+            self._next()
+        room = most - (self._batch.request.records if self._batch is not None else 0)
         if count <= room:
             yield records
             return
@@ -168,20 +180,22 @@ class Outbox:
             yield Encoded(b"".join(some), len(some))
             room = most - (self._batch.request.records if self._batch is not None else 0)
 
-    def _current(self) -> Batch:
-        if self._batch is None:
-            self._batch = Batch(self._signal)
-        return self._batch
+    def _next(self) -> Batch:
+        """A new batch; the one before it is ready."""
+        if self._batch is not None:
+            self._ready.append(self._batch)
+        batch = self._batch = Batch(self._signal)
+        self._open.add(batch)
+        return batch
 
-    def _put(self, batch: Batch, token: Token, count: int, size: int) -> None:
-        """Note whose the records are that were added to a batch; a full batch is ready."""
-        batch.add(token, count)
-        batch.bytes += size
-        self.queued_bytes += size
-        self.queued += count
-        if batch is self._batch and (batch.request.records >= self._limits.max_batch or batch.bytes >= self._max_bytes):
+    def _put(self, batch: Batch, worker: WorkerRef | None, records: Encoded) -> Group:
+        """Add records to the batch that is being filled; a full one is ready. The group's shares must be noted next."""
+        group = batch.request.add(worker, records, self._resources)
+        batch.bytes += len(records.data)
+        if batch.request.records >= self._most or batch.bytes >= self._max_bytes:
             self._ready.append(batch)
             self._batch = None
+        return group
 
     def take(self, *, flush: bool = False) -> Batch | None:
         """A batch that is full, or old enough, or, with flush, any."""
@@ -213,9 +227,16 @@ class Outbox:
 
     def settled(self, batch: Batch, fates: Sequence[Fate]) -> None:
         """The fate of a batch, or of its next records, is known."""
-        before = batch.left
-        count = batch.settle(fates)
-        size = batch.bytes * count // before if before else 0
-        batch.bytes -= size
-        self.queued -= count
-        self.queued_bytes -= size
+        batch.settle(fates)
+        if not batch.left:
+            self._open.discard(batch)
+
+    @property
+    def queued(self) -> int:
+        """Records that are not settled."""
+        return sum([batch.left for batch in self._open])
+
+    @property
+    def queued_bytes(self) -> int:
+        """What they take on the wire."""
+        return sum([batch.bytes * batch.left // batch.request.records for batch in self._open if batch.left])

@@ -17,6 +17,7 @@ from typing import Any, Final
 from otelbridge.lasting import LastingTask
 from otelbridge.model.part import Part
 from otelbridge.otel import wire
+from otelbridge.otel.encoder import Encoded
 from otelbridge.otel.environment import BatchLimits
 from otelbridge.otel.request import Request
 from otelbridge.otel.resource import Resources
@@ -140,7 +141,7 @@ class OwnTraces:
 
     async def _send(self, sender: Sender, batch: list[bytes]) -> None:
         request = Request("spans")
-        request.add_own_spans(batch, self._resources)
+        request.add(None, Encoded(wire.records(batch), len(batch)), self._resources)
         await sender.deliver(request, self._settled)
 
     def _settled(self, fates: list[Fate]) -> None:

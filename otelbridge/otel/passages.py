@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -50,6 +51,11 @@ class Passages:
         # The dictionary takes as much memory as all else of it: the usual one has one entry.
         plain = fates[None] if len(fates) == 1 and None in fates else fates
         self._settled.append(_Settled(invocation_id, read_ns, time.time_ns(), plain))
+
+    def delivered(self, frames: Iterable[tuple[str, int, int]]) -> None:
+        """note() for many at once, which were delivered: the invocation, when it was read, and how many records."""
+        now = time.time_ns()
+        self._settled.extend([_Settled(invocation_id, read_ns, now, count) for invocation_id, read_ns, count in frames])
 
     def get(self, invocation_id: str) -> Passed | None:
         """What is known of an invocation's settled frames. Looks at all, a millisecond of them."""

@@ -15,14 +15,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from otelbridge.model.part import Notice, WorkerRef
+from otelbridge.model.part import WorkerRef
 from otelbridge.otel import wire
 from otelbridge.otel.encoder import Encoded
 from otelbridge.otel.environment import Signal
-from otelbridge.otel.log_rows import notice_row
 from otelbridge.otel.resource import SCOPE, VERSION, Resources
 
-__all__ = ["BRIDGE", "MESSAGES", "METRICS_OWNER", "Request", "restore"]
+__all__ = ["BRIDGE", "MESSAGES", "METRICS_OWNER", "Group", "Request", "restore"]
 
 BRIDGE = ""  # stands for a worker id: the bridge's own records
 METRICS_OWNER = "*"  # stands for a worker id: metrics are of all workers
@@ -35,16 +34,21 @@ _GROUPS: dict[Signal, tuple[str, str, str]] = {
 _SCOPE_FIELD = wire.field(b"\x0a", InstrumentationScope(name=SCOPE, version=VERSION).SerializeToString())
 
 
-class _Group:
-    """Records below one resource, as pieces that wire.records() made, and how many of them each stands for; of a metric, its data points."""
+class Group:
+    """Records below one resource, as pieces that wire.records() made, and how many they are; of a metric, its data points.
 
-    __slots__ = ("pieces", "resource", "weights", "worker_id")
+    `weights`: what each stands for, of metrics only; `shares`: what a batch notes about the pieces.
+    """
+
+    __slots__ = ("pieces", "records", "resource", "shares", "weights", "worker_id")
 
     def __init__(self, resource: bytes, worker_id: str) -> None:
         self.resource = resource
         self.worker_id = worker_id
         self.pieces: list[bytes] = []
-        self.weights: list[int] = []  # of metrics only
+        self.records = 0
+        self.weights: list[int] = []
+        self.shares: list[Any] = []
 
     def encoded(self) -> bytes:
         scope = b"".join((_SCOPE_FIELD, *self.pieces))
@@ -52,32 +56,27 @@ class _Group:
 
 
 class Request:
-    """One OTLP request. `counts`: records by worker id, BRIDGE for the bridge's own; of metrics, data points."""
+    """One OTLP request."""
 
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
-        self.counts: dict[str, int] = {}
         self.records = 0
-        self.group = 0  # the resource group that records were added to last
-        self._groups: list[_Group] = []
-        self._open: dict[tuple[Any, ...], int] = {}
+        self.groups: list[Group] = []
+        self._open: dict[tuple[Any, ...], Group] = {}
         self._payload: bytes | None = None
 
     # ------------------------------------------------------------------------------------------------------- building
 
-    def add(self, worker: WorkerRef, records: Encoded, resources: Resources) -> None:
-        """Append log records or spans of a worker."""
-        self._add(self._of(worker, resources), records.data, records.count)
-
-    def add_notice(self, notice: Notice, uid: str, resources: Resources) -> None:
-        """Append a record of the bridge itself, under the bridge's own resource."""
-        row, attributes = notice_row(notice)
-        record = wire.notice_record(row, {"log.record.uid": uid, **attributes})
-        self._add(self._of(None, resources), wire.records([record]), 1)
-
-    def add_own_spans(self, spans: list[bytes], resources: Resources) -> None:
-        """Append spans of the bridge itself, encoded already."""
-        self._add(self._of(None, resources), wire.records(spans), len(spans))
+    def add(self, worker: WorkerRef | None, records: Encoded, resources: Resources) -> Group:
+        """Append log records or spans of a worker, or of the bridge itself; to which group."""
+        key = () if worker is None else (worker.worker_id, worker.version, worker.memory_bytes)
+        group = self._open.get(key)
+        if group is None:
+            group = self._open[key] = self._begin(*_owner(worker, resources))
+        group.pieces.append(records.data)
+        group.records += records.count
+        self.records += records.count
+        return group
 
     def add_metrics(self, resource: bytes, metrics: Iterable[Metric]) -> None:
         """Append metrics, each with its data points, below a resource."""
@@ -87,30 +86,29 @@ class Request:
             group.weights = [_points(metric) for metric in found]
             self._add(group, wire.records([metric.SerializeToString() for metric in found]), sum(group.weights))
 
-    def _of(self, worker: WorkerRef | None, resources: Resources) -> _Group:
-        key = () if worker is None else (worker.worker_id, worker.version, worker.memory_bytes)
-        index = self._open.get(key)
-        if index is None:
-            index = self._open[key] = len(self._groups)
-            self._begin(resources.bridge if worker is None else resources.worker(worker), BRIDGE if worker is None else worker.worker_id)
-        self.group = index
-        return self._groups[index]
+    def _begin(self, resource: bytes, worker_id: str) -> Group:
+        self.groups.append(Group(resource, worker_id))
+        return self.groups[-1]
 
-    def _begin(self, resource: bytes, worker_id: str) -> _Group:
-        self._groups.append(_Group(resource, worker_id))
-        return self._groups[-1]
-
-    def _add(self, group: _Group, piece: bytes, weight: int) -> None:
+    def _add(self, group: Group, piece: bytes, weight: int) -> None:
         group.pieces.append(piece)
-        self.counts[group.worker_id] = self.counts.get(group.worker_id, 0) + weight
+        group.records += weight
         self.records += weight
 
     # ---------------------------------------------------------------------------------------------------------- using
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records by worker id, BRIDGE for the bridge's own; of metrics, data points."""
+        counts: dict[str, int] = {}
+        for group in self.groups:
+            counts[group.worker_id] = counts.get(group.worker_id, 0) + group.records
+        return counts
+
     def payload(self) -> bytes:
         """The request as protobuf, made once: nothing may be added after that."""
         if self._payload is None:
-            self._payload = b"".join([group.encoded() for group in self._groups])
+            self._payload = b"".join([group.encoded() for group in self.groups])
         return self._payload
 
     @property
@@ -121,12 +119,12 @@ class Request:
     @property
     def divisible(self) -> bool:
         """Whether split() makes it smaller. A metric stays whole."""
-        return self.records > 1 and (self.signal != "metrics" or sum(len(group.weights) for group in self._groups) > 1)
+        return self.records > 1 and (self.signal != "metrics" or sum(len(group.weights) for group in self.groups) > 1)
 
     def split(self) -> tuple[Request, Request]:
         """Two requests with half of the records each, in order."""
         halves = Request(self.signal), Request(self.signal)
-        groups = [(group, wire.each(b"".join(group.pieces))) for group in self._groups]
+        groups = [(group, wire.each(b"".join(group.pieces))) for group in self.groups]
         left = (sum(len(records) for _, records in groups) + 1) // 2
         for group, records in groups:
             for half, part in ((halves[0], slice(left)), (halves[1], slice(left, None))):
@@ -136,6 +134,10 @@ class Request:
                     half._add(target, b"".join(some), sum(target.weights) if group.weights else len(some))
             left = max(left - len(records), 0)
         return halves
+
+
+def _owner(worker: WorkerRef | None, resources: Resources) -> tuple[bytes, str]:
+    return (resources.bridge, BRIDGE) if worker is None else (resources.worker(worker), worker.worker_id)
 
 
 def restore(signal: Signal, message: Any) -> Request:

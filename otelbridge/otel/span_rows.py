@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from otelbridge.model.part import End, Part, SpanClose, SpanOpen, span_entries
+from otelbridge.model.part import ColdStart, End, Part, SpanClose, SpanOpen, span_entries
 from otelbridge.model.trace import Subrequest
 from otelbridge.otel.conventions import event_attributes, failed, known_method, trigger, url_attributes
 from otelbridge.otel.shape import TRUNCATED, Shape
@@ -54,83 +54,98 @@ def span_rows(parts: Sequence[Part], *, shape: Shape = _PLAIN, opened_any: bool 
     `opened_any`: whether the guest opened any, if the caller knows: most don't.
     """
     last = parts[-1]
+    end = last.end
     trace_id = _id(last.trace_id, 16)
     server = _id(last.span_id, 8)
-    ended = last.end.time_ns if last.end is not None else last.time_ns
+    ended = end.time_ns if end is not None else last.time_ns
     rows = [_server(last, trace_id, server, ended)]
-    opened: list[tuple[SpanOpen, str]] = []
     ids: dict[int, str] = {0: server}
+    if opened_any:
+        rows += _opened(parts, trace_id, ids, ended)
+    if end is not None:
+        if end.cold_start is not None:
+            rows += _cold_start(last, end.cold_start, trace_id, server)
+        if end.subrequests:
+            rows += [_subrequest(last, s, trace_id, ids.get(s.span, server)) for s in end.subrequests]
+    if shape.limits_attributes:
+        for row in rows:
+            fitting, row.left_out, was_cut = shape.fit(row.attributes)
+            if was_cut or row.left_out:
+                row.attributes = {**fitting, TRUNCATED: True}
+    return rows
+
+
+def _opened(parts: Sequence[Part], trace_id: str, ids: dict[int, str], ended: int) -> list[SpanRow]:
+    """The spans that the guest opened. `ids`: of spans by their numbers, with that of the invocation; those found are added."""
+    invocation_id, server = parts[-1].invocation_id, ids[0]
+    opened: list[tuple[SpanOpen, str]] = []
     closed: dict[str, SpanClose] = {}
-    for part in parts if opened_any else ():
+    for part in parts:
         for entry in span_entries(part):
             if isinstance(entry, SpanOpen):
                 again = f":{entry.sequence}" if entry.number in ids else ""  # only a guest without our prelude repeats a number
-                ids[entry.number] = span_id = span_id_of(last.invocation_id, f"span:{entry.number}{again}")
+                ids[entry.number] = span_id = span_id_of(invocation_id, f"span:{entry.number}{again}")
                 opened.append((entry, span_id))
             elif entry.number in ids:
                 closed[ids[entry.number]] = entry
+    rows = []
     for entry, span_id in opened:
         close = closed.get(span_id)
         attributes: dict[str, Any] = dict(close.attributes) if close is not None else {"otelbridge.unclosed": True}
-        attributes["faas.invocation_id"] = last.invocation_id
+        attributes["faas.invocation_id"] = invocation_id
         end_ns = max(close.time_ns if close is not None else ended, entry.time_ns)
         parent = ids.get(entry.parent, server)
         parent = server if parent == span_id else parent
         rows.append(SpanRow(trace_id, span_id, parent, entry.name or "span", INTERNAL, entry.time_ns, end_ns, attributes))
-    if last.end is not None:
-        rows += _cold_start(last, last.end, trace_id, server)
-        rows += [_subrequest(last, s, trace_id, ids.get(s.span, server)) for s in last.end.subrequests]
-    for row in rows if shape.limits_attributes else ():
-        fitting, row.left_out, was_cut = shape.fit(row.attributes)
-        if was_cut or row.left_out:
-            row.attributes = {**fitting, TRUNCATED: True}
     return rows
 
 
 def _server(part: Part, trace_id: str, span_id: str, ended: int) -> SpanRow:
     end = part.end
+    name, of_event = event_attributes(part.event)
+    outcome = end.outcome if end is not None else "unknown"
     attributes: dict[str, Any] = {
         "faas.trigger": trigger(part.event),
         "faas.invocation_id": part.invocation_id,
-        "otelbridge.outcome": end.outcome if end is not None else "unknown",
+        "otelbridge.outcome": outcome,
+        **of_event,
     }
     if part.entrypoint is not None:
         attributes["otelbridge.entrypoint"] = part.entrypoint
-    name, of_event = event_attributes(part.event)
-    attributes.update(of_event)
     if end is not None:
-        attributes["faas.coldstart"] = end.cold_start is not None
-        attributes["otelbridge.cpu_time_ms"] = end.cpu_ns / 1e6
-        attributes["otelbridge.wall_time_ms"] = end.wall_ns / 1e6
-        attributes["otelbridge.memory_bytes"] = end.memory_bytes
-        if end.queue_ns:
-            attributes["otelbridge.queue_time_ms"] = end.queue_ns / 1e6
-        if end.status is not None:
-            attributes["http.response.status_code"] = end.status
-        if end.response_bytes:
-            attributes["http.response.body.size"] = end.response_bytes
-        if end.truncated:
-            attributes[TRUNCATED] = True
-            attributes["otelbridge.dropped_logs"] = end.dropped.logs
-            attributes["otelbridge.dropped_exceptions"] = end.dropped.exceptions
-            attributes["otelbridge.dropped_bytes"] = end.dropped.bytes
+        _add_end(attributes, end)
     else:
         attributes["otelbridge.incomplete"] = True
     status, message = UNSET, ""
     if failed(end):
         status = ERROR
-        outcome = end.outcome if end is not None else "unknown"
         attributes["error.type"] = outcome if outcome != "ok" or end is None else str(end.status)
         message = outcome if outcome != "ok" else ""
     parent = _id(part.parent_span_id, 8) if part.parent_span_id else ""
-    end_ns = max(ended, part.start_ns)
-    return SpanRow(trace_id, span_id, parent, name, SERVER, part.start_ns, end_ns, attributes, 0, status, message, bool(parent))
+    start_ns = part.start_ns
+    end_ns = ended if ended > start_ns else start_ns
+    return SpanRow(trace_id, span_id, parent, name, SERVER, start_ns, end_ns, attributes, 0, status, message, bool(parent))
 
 
-def _cold_start(part: Part, end: End, trace_id: str, server: str) -> list[SpanRow]:
-    cold = end.cold_start
-    if cold is None:
-        return []
+def _add_end(attributes: dict[str, Any], end: End) -> None:
+    attributes["faas.coldstart"] = end.cold_start is not None
+    attributes["otelbridge.cpu_time_ms"] = end.cpu_ns / 1e6
+    attributes["otelbridge.wall_time_ms"] = end.wall_ns / 1e6
+    attributes["otelbridge.memory_bytes"] = end.memory_bytes
+    if end.queue_ns:
+        attributes["otelbridge.queue_time_ms"] = end.queue_ns / 1e6
+    if end.status is not None:
+        attributes["http.response.status_code"] = end.status
+    if end.response_bytes:
+        attributes["http.response.body.size"] = end.response_bytes
+    if end.truncated:
+        attributes[TRUNCATED] = True
+        attributes["otelbridge.dropped_logs"] = end.dropped.logs
+        attributes["otelbridge.dropped_exceptions"] = end.dropped.exceptions
+        attributes["otelbridge.dropped_bytes"] = end.dropped.bytes
+
+
+def _cold_start(part: Part, cold: ColdStart, trace_id: str, server: str) -> list[SpanRow]:
     load = span_id_of(part.invocation_id, "load")
     attributes: dict[str, Any] = {"faas.invocation_id": part.invocation_id}
     rows = [SpanRow(trace_id, load, server, "load", INTERNAL, cold.start_ns, max(cold.end_ns, cold.start_ns), dict(attributes))]

@@ -32,7 +32,7 @@ async def test_what_cant_be_mapped_costs_only_itself(
     def faulty(real: Any) -> Any:
         def map_it(*args: Any, **kwargs: Any) -> Any:
             item = args[0] if not isinstance(args[0], Encoder) else args[1]
-            if (item[0] if isinstance(item, list) else item).worker.worker_id == "odd":
+            if (item[0] if isinstance(item, list | tuple) else item).worker.worker_id == "odd":
                 raise AssertionError("a defect")
             return real(*args, **kwargs)
 
@@ -125,14 +125,14 @@ async def test_a_round_that_fails_loses_nothing_of_what_was_read(
     """Frames read together with one over which the lane itself stumbles are sent after a pause; that one stays in the spool."""
     async with exporting(collector.url, **ONLY_LOGS) as exporter:
         lane = exporter.lanes["otlp", "logs"]
-        real, seen = lane._written_by, itertools.count()
+        real, seen = lane._counted, itertools.count()
 
-        def stumbles(feed: Any, boot: int) -> None:
+        def stumbles(*found: Any) -> Any:
             if next(seen) == 1:
                 raise AssertionError("a defect")
-            real(feed, boot)
+            return real(*found)
 
-        monkeypatch.setattr(lane, "_written_by", stumbles)
+        monkeypatch.setattr(lane, "_counted", stumbles)
         append(writer, *(new_part(f"{i}") for i in range(5)))
         while len(collector.bodies()) < 4:
             await asyncio.sleep(0.01)
