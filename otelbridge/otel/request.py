@@ -6,6 +6,7 @@ putting it together is joining bytes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,9 +51,11 @@ class Group:
         self.weights: list[int] = []
         self.shares: list[Any] = []
 
-    def encoded(self) -> bytes:
-        scope = b"".join((_SCOPE_FIELD, *self.pieces))
-        return wire.field(b"\x0a", wire.field(b"\x0a", self.resource) + wire.field(b"\x12", scope))
+    def encoded(self) -> list[bytes]:
+        """In parts: a request's bytes are put together once, whatever is around them."""
+        size = len(_SCOPE_FIELD) + sum(map(len, self.pieces))
+        head = wire.field(b"\x0a", self.resource) + wire.head(b"\x12", size) + _SCOPE_FIELD
+        return [wire.head(b"\x0a", len(head) - len(_SCOPE_FIELD) + size), head, *self.pieces]
 
 
 class Request:
@@ -108,7 +111,7 @@ class Request:
     def payload(self) -> bytes:
         """The request as protobuf, made once: nothing may be added after that."""
         if self._payload is None:
-            self._payload = b"".join([group.encoded() for group in self.groups])
+            self._payload = b"".join(itertools.chain.from_iterable([group.encoded() for group in self.groups]))
         return self._payload
 
     @property

@@ -22,6 +22,7 @@ __all__ = [
     "attributes",
     "each",
     "field",
+    "head",
     "log_records",
     "notice_record",
     "records",
@@ -64,6 +65,11 @@ def _size(number: int) -> bytes:
 def field(tag: bytes, data: bytes) -> bytes:
     """A field of variable length."""
     return tag + _size(len(data)) + data
+
+
+def head(tag: bytes, size: int) -> bytes:
+    """What stands before the content of a field of so many bytes."""
+    return tag + _size(size)
 
 
 def records(found: Iterable[bytes]) -> bytes:
