@@ -8,10 +8,11 @@ from typing import Any
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
-from otelbridge.otel.aggregate import INSTRUMENTS, Labels, Series
+from otelbridge.otel.aggregate import INSTRUMENTS
 from otelbridge.otel.measures import Measure
 from otelbridge.otel.points import Exemplar, Exponential, Histogram, Sum
 from otelbridge.otel.request import Request
+from otelbridge.otel.series import Labels, Series
 from otelbridge.otel.values import put_all
 
 __all__ = ["add_measures", "add_series", "prometheus"]

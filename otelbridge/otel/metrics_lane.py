@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from otelbridge.lasting import LastingTask
-from otelbridge.model.part import Notice, Part
-from otelbridge.otel.aggregate import Aggregate, Series, copied, difference
+from otelbridge.model.part import Part
+from otelbridge.otel.aggregate import Aggregate
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import takes
 from otelbridge.otel.environment import MetricsOptions
@@ -32,6 +32,7 @@ from otelbridge.otel.request import METRICS_OWNER, Request
 from otelbridge.otel.resend import resend
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Fate, Sender
+from otelbridge.otel.series import Series, copied, difference
 from otelbridge.spool import Frame, Position, SpoolReader
 
 __all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
@@ -41,6 +42,7 @@ _log = logging.getLogger("otelbridge.otel")
 CONSUMER = "export.metrics"
 _READ_BYTES = 256 << 10
 _READ_FRAMES = 1024
+_TURN_FRAMES = 128
 _ROUND_SECONDS = 1.0
 _LEAST_PATIENCE_SECONDS = 5.0
 
@@ -112,7 +114,7 @@ class MetricsLane:
         self._chosen = {t.workers: Aggregate(exponential=options.exponential) for t in targets if t.workers}
         self.targets = targets
         self._options = options
-        self._sampling = sampling
+        self._sampled = _exemplars(options, sampling)
         self._workers, self._bridge = resources
         self._measure = measure
         self._started_ns = time.time_ns()
@@ -193,14 +195,10 @@ class MetricsLane:
                     # What comes while these are taken in waits for the next round: one would never be done under load else.
                     more = len(frames) >= _READ_FRAMES or sum(len(frame.payload) for frame in frames) >= _READ_BYTES
                     self._dirty = self._dirty or bool(frames)
-                    for number, frame in enumerate(frames):
-                        if number % 128 == 127:
+                    for begin in range(0, len(frames), _TURN_FRAMES):
+                        if begin:
                             await asyncio.sleep(0)
-                        try:
-                            self._take(name, frame)
-                        except Exception:  # of one invocation: the others must not be missed for it
-                            _log.exception("metrics: an invocation in spool %s can't be counted", name)
-                        self._positions[name] = frame.position
+                        self._take(name, frames[begin : begin + _TURN_FRAMES])
                     self._read_up(name, reader)
             if failed is not None:
                 raise failed
@@ -221,22 +219,35 @@ class MetricsLane:
     def _changed(self) -> None:
         self._dirty = True
 
-    def _take(self, spool: str, frame: Frame) -> None:
+    def _take(self, spool: str, frames: list[Frame]) -> None:
+        """Take in frames, and note how far: nobody may see the one without the other."""
+        position = self._positions[spool]
         try:
-            item = self._items.item(spool, frame)
-        except msgspec.DecodeError:
+            for frame in frames:
+                try:
+                    item = self._items.item(spool, frame)
+                    if isinstance(item, Part):
+                        self._record(item)
+                    elif item.fields.get("event") == "otelbridge.spool.cut":
+                        self._damage(spool, item.fields["bytes"])
+                except msgspec.DecodeError:
+                    pass
+                except Exception:  # of one invocation: the others must not be missed for it
+                    _log.exception("metrics: an invocation in spool %s can't be counted", spool)
+                position = frame.position
+        finally:
+            self._positions[spool] = position
+
+    def _record(self, part: Part) -> None:
+        if part.end is None:
             return
-        if isinstance(item, Part) and item.end is not None:
-            exemplars = self._options.exemplars
-            sampled = exemplars == "always_on" or (exemplars == "trace_based" and self._sampling.enabled and self._sampling.head(item))
-            self.aggregate.record(item, exemplar=sampled)
-            for workers, aggregate in self._chosen.items():
-                if takes(workers, item.worker.worker_id):
-                    aggregate.record(item, exemplar=sampled)
-            if self._on_end is not None:
-                self._on_end(item)
-        elif isinstance(item, Notice) and item.fields.get("event") == "otelbridge.spool.cut":
-            self._damage(spool, item.fields["bytes"])
+        sampled = self._sampled(part)
+        self.aggregate.record(part, exemplar=sampled)
+        for workers, aggregate in self._chosen.items():
+            if takes(workers, part.worker.worker_id):
+                aggregate.record(part, exemplar=sampled)
+        if self._on_end is not None:
+            self._on_end(part)
 
     async def _send_in_turns(self, target: MetricsTarget) -> None:
         while True:
@@ -309,3 +320,10 @@ class MetricsLane:
 
 def _rows(series: Series) -> list[Any]:
     return [[name, list(labels), point] for name, of in series.items() for labels, point in of.items()]
+
+
+def _exemplars(options: MetricsOptions, sampling: Sampling) -> Callable[[Part], bool]:
+    """Whether the trace of an invocation may stand as an example."""
+    if options.exemplars == "trace_based" and sampling.enabled:
+        return sampling.head
+    return lambda _: options.exemplars == "always_on"

@@ -1,16 +1,25 @@
-"""Metric points and what can be done with them: add a value, take the difference of two, keep an exemplar."""
+"""Metric points and what can be done with them: add values, take the difference of two, keep exemplars.
+
+Values come by the hundred, as they were measured: whole nanoseconds or bytes, `per_unit` of them in the unit of the metric.
+So they are counted and added by compiled code, and exactly; a sum in floats grows by one number for all of them.
+"""
 
 from __future__ import annotations
 
 import bisect
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["Exemplar", "Exponential", "Histogram", "Point", "Sum"]
+__all__ = ["Example", "Exemplar", "Exponential", "Histogram", "Point", "Sum"]
 
 MAX_BUCKETS = 160
 _MAX_SCALE = 20
+
+
+Example = tuple[int, str, str]  # of a value: its time, its trace and its span
 
 
 class Exemplar(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -44,16 +53,32 @@ class Histogram(msgspec.Struct, array_like=True, tag="h"):
     def count(self) -> int:
         return sum(self.counts)
 
-    def record(self, value: float, bounds: tuple[float, ...], exemplar: Exemplar | None) -> None:
-        bucket = bisect.bisect_left(bounds, value)
-        self.counts[bucket] += 1
-        self.sum += value
-        if value < self.low:
-            self.low = value
-        if value > self.high:
-            self.high = value
-        if exemplar is not None:
-            self.exemplars[bucket] = exemplar
+    def add(self, values: Sequence[float], examples: Sequence[Example | None], *, bounds: tuple[float, ...], per_unit: float) -> None:
+        """Count values, oldest first and at least one. `bounds` are in what they were measured in; `examples`: who may stand for them."""
+        at = values.__getitem__
+        order = sorted(range(len(values)), key=at)
+        low, high = at(order[0]), at(order[-1])
+        first, last = bisect.bisect_left(bounds, low), bisect.bisect_left(bounds, high)
+        begin = 0
+        for bucket in range(first, last + 1):
+            end = bisect.bisect_right(order, bounds[bucket], begin, key=at) if bucket < last else len(order)
+            if begin < end:
+                self.counts[bucket] += end - begin
+                self._keep(bucket, order[begin:end], values, examples, per_unit)
+            begin = end
+        self.sum += sum(values) / per_unit
+        self.low = min(self.low, low / per_unit)
+        self.high = max(self.high, high / per_unit)
+
+    def _keep(self, bucket: int, numbers: list[int], values: Sequence[float], examples: Sequence[Example | None], per_unit: float) -> None:
+        """The newest of the values of these numbers that may be one is the bucket's exemplar."""
+        newest = max(numbers)
+        example = examples[newest]
+        if example is None:
+            newest = max(filter(examples.__getitem__, numbers), default=newest)
+            example = examples[newest]
+        if example is not None:
+            self.exemplars[bucket] = Exemplar(values[newest] / per_unit, *example)
 
     def minus(self, before: Histogram | None) -> Histogram:
         """What came since; its lowest and highest value are not known then."""
@@ -82,18 +107,25 @@ class Exponential(msgspec.Struct, array_like=True, tag="e"):
     def count(self) -> int:
         return self.zeros + sum(self.counts.values())
 
-    def record(self, value: float, exemplar: Exemplar | None) -> None:
-        self.sum += value
-        self.low, self.high = min(self.low, value), max(self.high, value)
-        if value <= 0:
-            self.zeros += 1
-            return
-        index = _index(value, self.scale)
-        self.counts[index] = self.counts.get(index, 0) + 1
-        if max(self.counts) - min(self.counts) >= MAX_BUCKETS:
+    def add(self, values: Sequence[float], examples: Sequence[Example | None], *, per_unit: float) -> None:
+        """As Histogram.add(). Its exemplars are the first few, then one of the last few."""
+        self.sum += sum(values) / per_unit
+        self.low = min(self.low, min(values) / per_unit)
+        self.high = max(self.high, max(values) / per_unit)
+        positive = [(value / per_unit, example) for value, example in zip(values, examples, strict=True) if value > 0]
+        self.zeros += len(values) - len(positive)
+        for index, count in Counter(_index(value, self.scale) for value, _ in positive).items():
+            self.counts[index] = self.counts.get(index, 0) + count
+        if self.counts and max(self.counts) - min(self.counts) >= MAX_BUCKETS:
             self._shrink()
-        if exemplar is not None:
-            self.exemplars[len(self.exemplars) if len(self.exemplars) < 4 else exemplar.time_ns % 4] = exemplar
+        newest: dict[int, tuple[float, Example]] = {}
+        kept = len(self.exemplars)
+        for value, example in positive:
+            if example is not None:
+                newest[kept if kept < 4 else example[0] % 4] = value, example
+                kept += 1
+        for place, (value, example) in newest.items():
+            self.exemplars[place] = Exemplar(value, *example)
 
     def _shrink(self) -> None:
         steps, low, high = 0, min(self.counts), max(self.counts)

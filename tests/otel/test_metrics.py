@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
 
 from otelbridge.model.part import ColdStart
 from otelbridge.otel import aggregate
-from otelbridge.otel.aggregate import OVERFLOW, Aggregate, copied, difference
-from otelbridge.otel.points import MAX_BUCKETS, Exponential, Histogram, Sum, _index
 from otelbridge.spool import SpoolWriter
 from otelbridge.tail import TailStage
 from tests.collector import FakeCollector, attributes
@@ -141,59 +135,6 @@ async def test_bytes_that_can_not_be_read_are_counted_once(tmp_path: Path, expor
             async with exporting() as exporter:
                 assert await exporter.drain(10)
                 assert exporter.exports()["damaged"] == [{"spool": "main", "bytes": found["bytes"] + torn}]
-
-
-def test_series_are_bounded() -> None:
-    """Labels without end fall into one overflow series, and the total stays right."""
-    made = Aggregate()
-    for status in range(3000):
-        made.record(new_part(status=status), exemplar=False)
-    series = made.series["http.server.request.duration"]
-    assert len(series) == 2001
-    assert series[OVERFLOW].count == 1000  # type: ignore[union-attr]
-
-
-@given(value=st.floats(1e-9, 1e12), scale=st.integers(-4, 20))
-def test_exponential_buckets_are_the_sdks(value: float, scale: int) -> None:
-    """A value falls into the bucket that the SDK's mapping gives it; next to a bound, rounding may say the neighbour."""
-    mapping = LogarithmMapping(scale) if scale > 0 else ExponentMapping(scale)
-    assert abs(_index(value, scale) - mapping.map_to_index(value)) <= (1 if scale > 10 else 0)
-
-
-@given(values=st.lists(st.floats(0, 1e9), min_size=1, max_size=50))
-def test_exponential_histograms_keep_every_value_within_their_buckets(values: list[float]) -> None:
-    """Any values: the count is right, there are never too many buckets, and each value lies in a bucket that counts it."""
-    point = Exponential()
-    for value in values:
-        point.record(value, None)
-    assert point.count == len(values)
-    assert sum(point.counts.values()) == sum(v > 0 for v in values)
-    if point.counts:
-        assert max(point.counts) - min(point.counts) < MAX_BUCKETS
-    for value in values:
-        if value > 0:
-            assert {_index(value, point.scale) + d for d in (-1, 0, 1)} & set(point.counts)
-
-
-@given(first=st.lists(st.floats(1e-6, 1e6), max_size=30), second=st.lists(st.floats(1e-6, 1e6), max_size=30))
-def test_a_difference_is_what_came_between(first: list[float], second: list[float]) -> None:
-    """Recording, taking a copy, recording on: the difference counts the second half alone."""
-    bounds = (0.1, 1.0, 10.0)
-    explicit, exponential, count = Histogram([0] * 4), Exponential(), Sum()
-    series: Any = {"a": {(): explicit}, "b": {(): exponential}, "c": {(): count}}
-    for half in (first, second):
-        before = copied(series)
-        for value in half:
-            explicit.record(value, bounds, None)
-            exponential.record(value, None)
-            count.value += 1
-    left: Any = difference(series, before)
-    if not second:
-        assert left == {}
-        return
-    assert left["a"][()].count == left["b"][()].count == left["c"][()].value == len(second)
-    assert left["a"][()].sum == pytest.approx(sum(second), rel=1e-6, abs=1e-6)
-    assert all(n > 0 for n in left["b"][()].counts.values())
 
 
 async def test_a_destination_of_some_workers_gets_only_their_metrics(writer: SpoolWriter, exporting: MakeExporter) -> None:
