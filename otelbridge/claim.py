@@ -35,7 +35,8 @@ def claim(data_dir: Path, *, patience_seconds: float = 15.0) -> int:
             if _lives(owner) or time.monotonic() > patience:
                 os.close(fd)
                 raise ClaimError(
-                    f"The data directory {data_dir} is in use by process {owner or 'unknown'}. Give each service one of its own: --data-dir."
+                    f"The data directory {data_dir} is in use by process {owner or 'unknown'}. Give each service or program one of its own: "
+                    "data_dir, or --data-dir."
                 ) from None
             time.sleep(_POLL_SECONDS)
     with contextlib.suppress(OSError):  # a full disk must not keep the service from starting

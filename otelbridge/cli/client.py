@@ -164,4 +164,5 @@ def _refused(error: HTTPError) -> Refused:
             return Refused(text, status=error.code, column=problem["column"])
         return Refused(text, status=error.code)
     except (ValueError, KeyError, TypeError):
-        return Refused(f"The service answered {error.code} {error.reason}.", status=error.code)
+        text = f"{error.url} answered {error.code} {error.reason}, and not as otelbridge does. If this is another program, "
+        return Refused(text + "say where otelbridge is with --url or OTELBRIDGE_URL.", status=error.code)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
 
 from otelbridge.cli.output import colours, safe, style
 
-__all__ = ["line_of", "print_record"]
+__all__ = ["line_of", "print_record", "stacks", "text_of"]
 
 _COLOURS = {"debug": "bright_black", "log": None, "info": "cyan", "warn": "yellow", "error": "red"}
 _LEFT = ("canceled", "responseStreamDisconnected")
@@ -30,14 +30,14 @@ def line_of(record: Mapping[str, Any]) -> str:
         return f"{time} {worker} {_call(record)}"
     level = str(record.get("level", "log"))
     first, *rest = str(record.get("text", "")).split("\n")
-    rest = [line.strip() if kind == "exception" else line for line in rest] + _stacks(record)
+    rest = [line.strip() if kind == "exception" else line for line in rest] + stacks(record.get("errorInfo"))
     coloured = [style(safe(line), _COLOURS.get(level)) for line in (f"({level}) {first}", *rest)]
     return f"{time} {worker}   " + "\n      ".join(coloured)
 
 
-def _stacks(record: Mapping[str, Any]) -> list[str]:
+def stacks(error_info: Iterable[Any] | None) -> list[str]:
     """The lines of the stacks of errors that were logged: the text has only their names and messages."""
-    infos = [info for info in record.get("errorInfo") or () if isinstance(info, dict)]
+    infos = [info for info in error_info or () if isinstance(info, dict)]
     return [line.strip() for info in infos for line in str(info.get("stack") or "").split("\n") if line.strip()]
 
 
@@ -55,5 +55,5 @@ def _call(record: Mapping[str, Any]) -> str:
 
 
 def text_of(argument: Any) -> str:
-    """An argument of console.log() as text."""
-    return argument if isinstance(argument, str) else json.dumps(argument, ensure_ascii=False)
+    """An argument of console.log() as text, as records have it."""
+    return argument if isinstance(argument, str) else json.dumps(argument, ensure_ascii=False, separators=(",", ":"))

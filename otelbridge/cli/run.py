@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from otelbridge.cli.output import fail, safe, say, style, waiting
-from otelbridge.cli.records import text_of
+from otelbridge.cli.records import stacks, text_of
 from otelbridge.cli.workers import WORKER_TYPES, worker_file
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _show(part: Part) -> None:
             colour = {"warn": "yellow", "error": "red", "info": "cyan", "debug": "bright_black"}.get(entry.level)
             text = " ".join(text_of(argument) for argument in entry.message)
             say(style(f"({entry.level}) {safe(text)}", colour, sys.stderr))
+            for line in stacks(entry.error_info):
+                say(f"    {safe(line)}")
 
 
 def _report(result: RunResult) -> int:

@@ -93,7 +93,8 @@ def worker_file(file: Path) -> tuple[bytes, str]:
     """What to send for a worker file: the body and its content type."""
     content_type = WORKER_TYPES.get(file.suffix)
     if content_type is None:
-        fail(f"{file.name}: a worker is a file of type {', '.join(WORKER_TYPES)}.", 2)
+        compiled = " TypeScript has to be compiled first, for example by esbuild." if file.suffix in (".ts", ".tsx", ".mts") else ""
+        fail(f"{file.name}: a worker is a file of type {', '.join(WORKER_TYPES)}.{compiled}", 2)
     try:
         return (wat_file(file) if file.suffix == ".wat" else file.read_bytes()), content_type
     except OSError as e:

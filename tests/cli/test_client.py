@@ -90,6 +90,15 @@ def test_no_service_is_told(invoke: Invoke, command: list[str]) -> None:
     assert "OTELBRIDGE_URL" in result.stderr
 
 
+def test_another_program_at_the_address_is_told(peer: Callable[..., Peer], invoke: Invoke) -> None:
+    """What answers, but in other words than the service's, is named with its address, and what to do."""
+    service = peer((404, ["not here"]))
+    result = invoke("workers", "list", "--url", service.url)
+    assert result.exit_code == 1
+    assert f"{service.url}/v1/workers answered 404" in result.stderr
+    assert "say where otelbridge is with --url" in result.stderr
+
+
 def test_a_url_must_be_one(invoke: Invoke) -> None:
     """Only http and https are spoken."""
     result = invoke("logs", "--url", "file:///etc/passwd")

@@ -32,8 +32,16 @@ def test_body_to_stdout_logs_to_stderr(program: Program, echo: str) -> None:
     """The body alone is on stdout; logs are on stderr, with what a terminal would obey made visible."""
     ended = program("run", echo, "--path", "/p?q", "--data", "body", "--header", "x-a: b")
     assert (ended.code, ended.stdout) == (0, "POST http://worker/p?q b body")
-    assert '(log) {"n": 1} two' in ended.stderr
+    assert '(log) {"n":1} two' in ended.stderr
     assert "(error) bad\\x1b[2Jthing" in ended.stderr
+
+
+def test_a_logged_error_has_its_stack(program: Program, tmp_path: Path) -> None:
+    """As in the live tail, the lines of its stack follow the line that logged it."""
+    (tmp_path / "w.js").write_text("export default { fetch() { console.error('no', new Error('tea')); return new Response('x') } }")
+    ended = program("run", "w.js")
+    said = ended.stderr.splitlines()
+    assert (ended.code, said[said.index("(error) no Error: tea") + 1]) == (0, "    at fetch (w.js:1:48)")
 
 
 def test_a_failed_invocation_is_exit_code_1(program: Program, echo: str) -> None:
@@ -72,6 +80,7 @@ def test_code_as_a_document_and_wasm_run_too(program: Program, tmp_path: Path) -
     ("name", "content", "code", "message"),
     [
         ("a.txt", "", 2, "a worker is a file of type .js"),
+        ("a.ts", "", 2, "TypeScript has to be compiled first"),
         ("a.js", "export default {", 1, "SyntaxError"),
         ("a.json", "{", 2, "not JSON"),
         ("b.json", "{}", 1, "mainModule"),
