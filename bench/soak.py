@@ -65,8 +65,8 @@ async def soak(*, seconds: float, seed: int) -> list[tuple[str, str, float, str]
                 ledger = await storm.settled(seconds=300)
             equations_hold(ledger)
             emitted = ledger["total"]["logs"]["emitted"] + ledger["bridge"]["logs"]["emitted"]
-            arrived = faulty.distinct() + faulty.refused["logs"] + sink.distinct()
-            unexplained = max(len(storm.missing(faulty)) - faulty.refused["logs"], 0) + len(storm.missing(sink))
+            arrived = faulty.distinct() + faulty.lost() + sink.distinct()
+            unexplained = max(len(storm.missing(faulty)) - faulty.lost(), 0) + len(storm.missing(sink))
             return [
                 ("soak: records answered for", "records", storm.records, ""),
                 ("soak: kills", "", service.kills, ""),

@@ -186,6 +186,10 @@ class FakeCollector:
             return web.Response(body=to_json(answer), content_type="application/json")
         return web.Response(body=answer.SerializeToString(), content_type="application/x-protobuf")
 
+    def refuse(self, signal: str, records: list[Any]) -> None:
+        """Count the records that a partial success leaves out."""
+        self.refused[signal] += len(records)
+
     async def _take(self, signal: str, records: list[Any], fault: Fault | None) -> int:
         self._running += 1
         self.max_running = max(self.max_running, self._running)
@@ -193,8 +197,9 @@ class FakeCollector:
             if isinstance(fault, Slow):
                 await asyncio.sleep(fault.seconds)
             rejected = min(fault.rejected, len(records)) if isinstance(fault, Partial) else 0
-            self.store(signal, records[: len(records) - rejected])
-            self.refused[signal] += rejected
+            taken = len(records) - rejected
+            self.store(signal, records[:taken])
+            self.refuse(signal, records[taken:])
             return rejected
         finally:
             self._running -= 1

@@ -62,6 +62,7 @@ class Receiver(FakeCollector):
         self.notices: Counter[str] = Counter()  # of the bridge itself
         self.servers: Counter[str] = Counter()  # server spans by invocation
         self.incomplete: set[str] = set()
+        self._refused: set[str] = set()  # log records, by their ids
 
     def unpack(self, signal: str, message: Any) -> list[Any]:
         if signal == "logs":
@@ -92,6 +93,15 @@ class Receiver(FakeCollector):
                 self.servers[record.id] += 1
                 if record.note == "incomplete":
                     self.incomplete.add(record.id)
+
+    def refuse(self, signal: str, records: list[Any]) -> None:
+        super().refuse(signal, records)
+        if signal == "logs":
+            self._refused.update(record.id for record in records)
+
+    def lost(self) -> int:
+        """Log records that it refused for good: a kill before the answer was noted makes the service send them again."""
+        return len(self._refused - self.records.keys() - self.notices.keys())
 
     def distinct(self) -> int:
         """Different log records that arrived."""
