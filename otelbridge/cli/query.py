@@ -90,7 +90,9 @@ def query(text: tuple[str, ...], file: Path | None, sql: str | None, form: str |
         table([row | {"time": _short(row["time"])} for row in rows], _COLUMNS[view or "invocations"])
     statistics = answer.get("statistics") or {}
     if form == "table" and statistics:
-        say(f"{len(rows)} rows from {statistics.get('rowsRead', '?')} read in {statistics.get('elapsedMs', '?')} ms")
+        say(
+            f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} from {statistics.get('rowsRead', '?')} read in {statistics.get('elapsedMs', '?')} ms"
+        )
     if answer.get("nextCursor") and form == "table":
         say("There is more: raise --limit.")
 
