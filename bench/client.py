@@ -8,6 +8,7 @@ import selectors
 import socket
 import statistics
 import time
+from collections import deque
 from collections.abc import Sequence
 
 __all__ = ["CLIENT_CORE", "Result", "load", "one_by_one"]
@@ -36,7 +37,7 @@ def load(port: int, path: str | Sequence[str], *, connections: int, seconds: flo
     head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
     requests = itertools.cycle([f"GET {one} {head}".encode() for one in ([path] if isinstance(path, str) else path)])
     selector = selectors.DefaultSelector()
-    idle: list[socket.socket] = []
+    idle: deque[socket.socket] = deque()  # the one that has been idle for longest goes first: they belong to several processes
     for _ in range(connections):
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,7 +49,7 @@ def load(port: int, path: str | Sequence[str], *, connections: int, seconds: flo
     end = start + seconds
     while now < end:
         while idle and (not rate or due <= now):
-            connection = idle.pop()
+            connection = idle.popleft()
             sent[connection.fileno()] = due if rate else now
             due += 1 / rate if rate else 0
             connection.sendall(next(requests))

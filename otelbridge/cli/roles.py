@@ -15,9 +15,10 @@ from otelbridge.lasting import LastingTask
 from otelbridge.model.process import ProcessState
 from otelbridge.processes.channel import Start
 from otelbridge.processes.hub_socket import bind_hub_socket, hub_socket_path
+from otelbridge.processes.priority import Priority
 from otelbridge.processes.vitals import Vitals
 from otelbridge.settings import Settings
-from otelbridge.spool import SpoolWatch, SpoolWriter
+from otelbridge.spool import SpoolWatch, SpoolWriter, list_spools, waiting_bytes
 from otelbridge.tail import TailStage
 from otelbridge.web.service import Service
 
@@ -29,6 +30,8 @@ __all__ = ["HubRole", "LoaderRole", "make_role"]
 
 _VITALS_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 2.0
+_SHARE_SECONDS: Final = 1.0
+_BEHIND: Final = 16  # this part of what the spools may hold is too much to wait for a hub that gives way
 _MIN_SPOOL_BYTES: Final = 1 << 20
 
 
@@ -130,6 +133,7 @@ class HubRole:
         self.data: DataPlane | None = None
         self._start = start
         self._vitals = Vitals(vitals_fd)
+        self._priority = Priority()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -146,8 +150,21 @@ class HubRole:
                 self.control.add(name)  # one that came between
             self._service = await stack.enter_async_context(Service(bridge=self, trusted=True))
             await self._service.listen_unix(bind_hub_socket(self.settings.data_dir))
+            self._sharing = LastingTask("the hub's share of CPU time", self._share)
+            stack.push_async_callback(self._sharing.aclose)
             self._stack = stack.pop_all()
         return self
+
+    async def _share(self) -> None:
+        """Requests first, for as long as telemetry does not wait too long for that."""
+        while self._priority.may_yield:
+            await asyncio.to_thread(self._look)
+            await asyncio.sleep(_SHARE_SECONDS)
+
+    def _look(self) -> None:
+        waiting = sum(map(waiting_bytes, list_spools(self.settings.data_dir / "spool").values()))
+        most = self.settings.spool.max_bytes // _BEHIND
+        self._priority.give_way(waiting < (most if self._priority.yields else most // 2))
 
     def _wake(self) -> None:
         if self.control is not None:
@@ -188,6 +205,8 @@ class HubRole:
     async def stop(self, seconds: float, *, handover: bool) -> None:
         """Answer what runs, and send what is in the spools; another hub that takes over goes on with it."""
         deadline = asyncio.get_running_loop().time() + seconds
+        await self._sharing.aclose()
+        self._priority.give_way(False)  # there are no requests any more
         await self._service.aclose(min(seconds, 1.0))
         if not handover and self.control is not None:
             await self.control.flush(max(deadline - asyncio.get_running_loop().time(), 0.0))

@@ -5,6 +5,7 @@ One writer per process and directory; any number of readers, each with its own d
 
 from __future__ import annotations
 
+from otelbridge.spool.cursor import waiting_bytes
 from otelbridge.spool.drops import read_pending as pending_drops
 from otelbridge.spool.frame import Frame, Position
 from otelbridge.spool.reader import Backlog, SpoolReader, forget_consumer, registered_consumers
@@ -25,4 +26,5 @@ __all__ = [
     "list_spools",
     "pending_drops",
     "registered_consumers",
+    "waiting_bytes",
 ]

@@ -15,9 +15,19 @@ import zlib
 from pathlib import Path
 
 from otelbridge.errors import SpoolError
-from otelbridge.spool.frame import Position, list_segments, segment_path
+from otelbridge.spool.frame import SEGMENT_BYTES, Position, list_segments, segment_path
 
-__all__ = ["cursors", "forget_consumer", "highest_committed", "read_cursor", "registered_consumers", "release", "write_cursor"]
+__all__ = [
+    "bytes_behind",
+    "cursors",
+    "forget_consumer",
+    "highest_committed",
+    "read_cursor",
+    "registered_consumers",
+    "release",
+    "waiting_bytes",
+    "write_cursor",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SLOT = struct.Struct("<QQQI")  # number of the write, segment, offset, crc
@@ -79,6 +89,22 @@ def forget_consumer(directory: Path, name: str) -> None:
 def highest_committed(directory: Path) -> int:
     """The newest segment that any consumer has been in: new segments are numbered above it."""
     return max((p.segment for p in cursors(directory).values()), default=0)
+
+
+def bytes_behind(directory: Path, position: Position) -> int:
+    """What a spool holds behind a position, without heads of segments."""
+    size = -max(position.offset - SEGMENT_BYTES, 0)
+    for segment in list_segments(directory):
+        if segment >= position.segment:
+            with contextlib.suppress(FileNotFoundError):
+                size += segment_path(directory, segment).stat().st_size - SEGMENT_BYTES
+    return max(size, 0)
+
+
+def waiting_bytes(directory: Path) -> int:
+    """What the last of a spool's consumers is not done with."""
+    standing = cursors(directory)
+    return bytes_behind(directory, min(standing.values())) if standing else 0
 
 
 def release(directory: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from otelbridge.spool.cursor import forget_consumer, read_cursor, registered_consumers, release, write_cursor
+from otelbridge.spool.cursor import bytes_behind, forget_consumer, read_cursor, registered_consumers, release, write_cursor
 from otelbridge.spool.frame import (
     FRAME_BYTES,
     SEGMENT_BYTES,
@@ -132,13 +132,8 @@ class SpoolReader:
 
     def backlog(self) -> Backlog:
         """What lies behind the committed position."""
-        waiting = 0
-        for segment in list_segments(self.directory):
-            if segment >= self.committed.segment:
-                with contextlib.suppress(FileNotFoundError):
-                    waiting += segment_path(self.directory, segment).stat().st_size - SEGMENT_BYTES
-        waiting -= max(self.committed.offset - SEGMENT_BYTES, 0)
-        return Backlog(max(waiting, 0), self._age() if waiting > 0 else 0.0)
+        waiting = bytes_behind(self.directory, self.committed)
+        return Backlog(waiting, self._age() if waiting > 0 else 0.0)
 
     def close(self) -> None:
         """Let go of the open file; the cursor stays. May be called twice and by any thread. It does not wait for a read() in another

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelbridge.errors import SpoolError
-from otelbridge.spool import Position, SpoolReader, SpoolWriter, forget_consumer, registered_consumers
+from otelbridge.spool import Position, SpoolReader, SpoolWriter, forget_consumer, registered_consumers, waiting_bytes
 from otelbridge.spool import reader as reader_room
 from otelbridge.spool.frame import FRAME_BYTES, SEGMENT_BYTES
 
@@ -136,6 +136,25 @@ def test_backlog_counts_what_is_not_committed(tmp_path: Path) -> None:
     reader.commit(frames[1].position)
     assert reader.backlog().bytes == 0
     assert reader.backlog().oldest_age_s == 0
+    writer.close()
+
+
+def test_waiting_is_what_the_last_consumer_is_not_done_with(tmp_path: Path) -> None:
+    """waiting_bytes() counts the frames behind the cursor that stands furthest back, over all segments; none without a consumer."""
+    writer = SpoolWriter(tmp_path, segment_bytes=4096)
+    assert waiting_bytes(tmp_path) == 0
+    slow, fast = SpoolReader(tmp_path, "slow"), SpoolReader(tmp_path, "fast")
+    for _ in range(100):
+        writer.append(b"x" * 100)
+    frames = fast.read()
+    fast.commit(frames[-1].position)
+    assert len(list(tmp_path.glob("*.seg"))) > 1
+    assert waiting_bytes(tmp_path) == 100 * (100 + FRAME_BYTES)
+    slow.read()
+    slow.commit(frames[59].position)
+    assert waiting_bytes(tmp_path) == 40 * (100 + FRAME_BYTES)
+    slow.commit(frames[-1].position)
+    assert waiting_bytes(tmp_path) == 0
     writer.close()
 
 
