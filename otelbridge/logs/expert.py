@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from otelbridge.errors import QueryError
-from otelbridge.logs.fields import hex_of
+from otelbridge.logs.fields import TEXT, hex_of
 from otelbridge.logs.reader import Budget
 from otelbridge.logs.segment import Segment
 from otelbridge.model.record import KINDS
@@ -48,7 +48,7 @@ def _choice(column: str, names: Sequence[str]) -> str:
 
 
 _LOGS = f"""SELECT r.number - r.skew AS time_ns, {_choice("r.kind", KINDS)} AS kind, {_choice("r.level", LEVELS)} AS level, w.worker_id,
-    {hex_of("i.id")} AS invocation_id, {hex_of("i.trace_id")} AS trace_id, r.sequence, r.text,
+    {hex_of("i.id")} AS invocation_id, {hex_of("i.trace_id")} AS trace_id, r.sequence, {TEXT} AS text,
     CASE WHEN r.layout = 'j' THEN r.text WHEN r.kind = 3 THEN r.extra END AS fields,
     CASE WHEN r.kind = 1 THEN r.extra END AS exception, i.outcome, i.method, i.path, i.status
     FROM {{0}}.records r LEFT JOIN {{0}}.invocations i ON i.number = r.invocation LEFT JOIN {{0}}.workers w ON w.number = r.worker"""

@@ -13,7 +13,7 @@ import msgspec
 from otelbridge.model.record import KINDS, Record
 from otelbridge.model.ring import LEVELS
 
-__all__ = ["FIELDS", "LEVELS", "Field", "Value", "field_name", "hex_of", "lookup", "rank_of_level"]
+__all__ = ["FIELDS", "LEVELS", "TEXT", "Field", "Value", "field_name", "hex_of", "lookup", "rank_of_level"]
 
 Value = str | int | float | bool | None
 
@@ -43,12 +43,15 @@ def _end(sql: str) -> str:
     return f"CASE WHEN r.kind = 2 THEN {sql} END"
 
 
+# Not the bare column: from `r.text = ?` SQLite concludes what text holds elsewhere in the same WHERE, puts the value into what
+# reads it as JSON, and fails where that is none.
+TEXT = "CAST(r.text AS TEXT)"
 _THROWN = "CASE WHEN r.kind = 1 THEN r.extra ->> '$.type' END"
 
 _ALL = (
     Field("kind", "string", "record", "r.kind", lambda r: r.kind, "log, exception, invocation or bridge.", KINDS),
     Field("level", "string", "record", "r.level", lambda r: r.level, "debug, log, info, warn or error; ordered.", LEVELS),
-    Field("text", "string", "record", "r.text", lambda r: r.text, "The rendered line."),
+    Field("text", "string", "record", TEXT, lambda r: r.text, "The rendered line."),
     Field("worker", "string", "worker", "w.worker_id", lambda r: r.worker_id, "Id of the worker."),
     Field("version", "string", "invocation", "v.version", lambda r: r.worker_version, "Version of the worker's code."),
     Field("invocation", "string", "invocation", hex_of("i.id"), lambda r: r.invocation_id, "Id of the invocation."),

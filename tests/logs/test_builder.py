@@ -59,6 +59,8 @@ ITEMS: list[SpoolItem] = [
         ([{"key": "workerId", "operation": "starts_with", "value": "a"}, {"key": "fields.ms", "operation": "exists"}], {60, "30"}),
         ([{"key": "status", "operation": "gte", "value": 500}, {"key": "kind", "operation": "eq", "value": "log"}], {20}),
         ([{"key": "text", "operation": "regex", "value": '"ms":[16]0'}], {10, 60}),
+        ([{"key": "ms", "operation": "gt", "value": 0}, {"key": "text", "operation": "eq", "value": "plain"}], set()),
+        ([{"key": "ms", "operation": "gt", "value": 0}, {"key": "text", "operation": "eq", "value": '{"ms":10,"who":"a"}'}], {10}),
         ([{"key": "text", "operation": "includes", "value": '"who":"a"'}], {10, 60}),
         (
             [

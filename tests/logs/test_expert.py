@@ -33,6 +33,13 @@ async def test_views(data_dir: Path) -> None:
         assert (await filled.store.sql("SELECT count(*) FROM s0.words WHERE words MATCH 'hello'")).rows[0][0] > 0
 
 
+def test_a_text_that_is_no_json_stands_beside_what_is() -> None:
+    """A condition on the text changes nothing about how a record's own fields are read, whatever SQLite concludes from it."""
+    sql = "SELECT count(*) FROM logs WHERE fields ->> '$.a' > 0 AND text = ?"
+    with stored(ITEMS) as segments:
+        assert [run_sql(segments.all, sql, [text], Budget(10)).rows for text in ("hello 1", '{"a":1}')] == [[[0]], [[3]]]
+
+
 @pytest.mark.parametrize(
     "text",
     [
