@@ -68,7 +68,7 @@ def _case(table: Table, row: str, who: str, server: Server, worker: str, connect
     load(server.port, f"/w/{worker}/x", connections=connections, seconds=0.3)
     before = _cpu_by_role(server)
     got = _load(server, worker, connections, seconds)
-    time.sleep(0.5)  # what the hub has left to do belongs to these requests
+    peers.drained(server)  # what the hub has left to do belongs to these requests
     used = {role: (cpu - before.get(role, 0.0)) / got.count * 1e6 for role, cpu in _cpu_by_role(server).items()}
     table.note(row, who, got.rate, unit="requests/s", goal=goal)
     table.note(f"{row}: p99", who, got.p99, unit="us")
@@ -78,9 +78,12 @@ def _case(table: Table, row: str, who: str, server: Server, worker: str, connect
 
 
 def _hub(table: Table, server: Server, seconds: float) -> None:
-    """Invocations at half of what the service can do, while export and index work, and while the hub is stopped."""
+    """Invocations at half of what the service can go on with, while export and index work, and while the hub is stopped."""
     hub = next(p["pid"] for p in _processes(server) if p["role"] == "hub")
-    rate = _load(server, "seed", 32, seconds / 2).rate / 2
+    began = time.monotonic()
+    count = _load(server, "seed", 32, seconds / 2).count
+    peers.drained(server)  # it gives way to the loaders, and is behind when they end
+    rate = count / (time.monotonic() - began) / 2
     working = load(server.port, "/w/seed/x", connections=16, seconds=seconds, rate=rate)
     os.kill(hub, signal.SIGSTOP)
     try:
@@ -90,7 +93,7 @@ def _hub(table: Table, server: Server, seconds: float) -> None:
     for name, one, other in (("p50", working.p50, stopped.p50), ("p99", working.p99, stopped.p99)):
         table.note(f"2 loaders: {name} at half load with the hub at work", OURS, one, unit="us", goal="<= 1.1")
         table.note(f"2 loaders: {name} at half load with the hub at work", "hub stopped", other, unit="us")
-    time.sleep(seconds)
+    peers.drained(server)
 
 
 def _load(server: Server, worker: str, connections: int, seconds: float) -> Result:
