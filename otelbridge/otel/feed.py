@@ -109,8 +109,11 @@ class Feed:
         """The next frames to be sent; none while it can't be read: `trouble` says why, and after a pause it is tried again."""
         if time.monotonic() < self._not_before:
             return []
+        found = 0
+        self._pending += 1  # `low` may be asked for meanwhile: who stops does not wait for a read
         try:
             frames = self.reader.read(max_bytes, max_frames)
+            found = len(frames)
         except OSError as e:
             pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
             self._failures += 1
@@ -118,8 +121,9 @@ class Feed:
             self.trouble = f"spool {self.name} can't be read: {e}"
             _log.error("%s; export tries again in %.1f s", self.trouble, pause)
             return []
+        finally:
+            self._pending += found - 1
         self._failures, self.trouble = 0, None
-        self._pending += len(frames)
         return frames
 
     def scan_blocking(self, max_bytes: int) -> list[Frame]:

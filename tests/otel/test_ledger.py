@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -241,6 +242,27 @@ class FeedMachine(RuleBasedStateMachine):
 
 TestFeed = FeedMachine.TestCase
 TestFeed.settings = settings(max_examples=25)  # each makes files and a thread
+
+
+def test_progress_waits_for_a_read_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While frames are being read, all before them is done and nothing more: a stop in that moment passes none of them over."""
+    feed = Feed(tmp_path / "spool", consumer="c", ledger=Ledger(), passages=Passages(), state=None)
+    with contextlib.closing(feed), contextlib.closing(SpoolWriter(tmp_path / "spool", sync_ms=0)) as writer:
+        writer.append(b"one")
+        read, lows = feed.reader.read, []
+
+        def looked_at(*limits: int) -> Any:
+            frames = read(*limits)
+            lows.append(feed.low)
+            return frames
+
+        monkeypatch.setattr(feed.reader, "read", looked_at)
+        (frame,) = feed.read_blocking(1000, 10)
+        assert [low < frame.position for low in (*lows, feed.low)] == [True, True]
+        token = feed.token(frame, 1)
+        assert token is not None
+        token.release()
+        assert feed.low == frame.position
 
 
 @given(counts=st.dictionaries(WORKER, st.integers(0, 100), min_size=1), rejected=st.integers(0, 500))
