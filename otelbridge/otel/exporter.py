@@ -34,7 +34,7 @@ from otelbridge.otel.sender import Sender
 from otelbridge.otel.shape import Shape
 from otelbridge.sandbox import Cache
 from otelbridge.settings import Settings
-from otelbridge.spool import forget_consumer, registered_consumers
+from otelbridge.spool import ReadCache, forget_consumer, registered_consumers
 
 __all__ = ["Exporter"]
 
@@ -67,6 +67,7 @@ class Exporter:
         self._settings = settings
         self._environment = environment
         self._spools = list(spools)
+        self._reads = ReadCache()
         self._items = Items()
         self._directory = data_dir / "export"
         self._tell = tell
@@ -191,6 +192,7 @@ class Exporter:
             signal=signal,
             consumer=_consumer(destination.name, signal),
             spools=self._spools,
+            reads=self._reads,
             items=self._items,
             state_path=path / "progress",
             intake=intake,
@@ -219,6 +221,7 @@ class Exporter:
         options = self._environment.metrics
         return MetricsLane(
             spools=self._spools,
+            reads=self._reads,
             items=self._items,
             state_path=self._directory / "metrics",
             targets=[

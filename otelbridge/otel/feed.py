@@ -21,7 +21,7 @@ from otelbridge.model.count import Counts
 from otelbridge.model.passage import Place
 from otelbridge.otel.ledger import Ledger
 from otelbridge.otel.passages import Passages
-from otelbridge.spool import Frame, Position, SpoolReader, last_boot
+from otelbridge.spool import Frame, Position, ReadCache, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
 
@@ -76,10 +76,13 @@ class Token(msgspec.Struct):
 class Feed:
     """See the module's text. `local` positions are those of one spool directory; blocking calls are named so."""
 
-    def __init__(self, directory: Path, *, consumer: str, ledger: Ledger, passages: Passages, state: dict[str, Any] | None) -> None:
+    def __init__(
+        self, directory: Path, *, consumer: str, reads: ReadCache, ledger: Ledger, passages: Passages, state: dict[str, Any] | None
+    ) -> None:
         self.directory = directory
         self.name = directory.name
         self.reader = SpoolReader(directory, consumer)
+        self._reads = reads
         self._ledger = ledger
         self._passages = passages
         self._scanner = SpoolReader(directory, None)
@@ -92,6 +95,7 @@ class Feed:
         self._failures = 0
         self._not_before = 0.0
         self.trouble: str | None = None  # why it can't be read now
+        self.follows = False  # what was read last, others had read before: there may be more
         self.boot = 0  # of the frames that were read last
         self.last_boot = 0  # of the spool's writer, when it was looked up last
         if state is None or not self.reader.resumed:  # without a cursor, what the journal knows was another spool
@@ -107,12 +111,13 @@ class Feed:
 
     def read_blocking(self, max_bytes: int, max_frames: int) -> list[Frame]:
         """The next frames to be sent; none while it can't be read: `trouble` says why, and after a pause it is tried again."""
+        self.follows = False
         if time.monotonic() < self._not_before:
             return []
         found = 0
         self._pending += 1  # `low` may be asked for meanwhile: who stops does not wait for a read
         try:
-            frames = self.reader.read(max_bytes, max_frames)
+            frames, self.follows = self._reads.read(self.reader, max_bytes, max_frames)
             found = len(frames)
         except OSError as e:
             pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)

@@ -34,7 +34,7 @@ from otelbridge.otel.progress import Progress
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.resend import resend
 from otelbridge.otel.sender import Fate, Sender
-from otelbridge.spool import Frame
+from otelbridge.spool import Frame, ReadCache
 
 __all__ = ["UNSENDABLE", "Lane", "Refusals"]
 
@@ -67,6 +67,7 @@ class Lane:
         signal: Signal,
         consumer: str,
         spools: list[Path],
+        reads: ReadCache,
         items: Items,
         state_path: Path,
         intake: Intake,
@@ -87,7 +88,7 @@ class Lane:
         self._allowed = 1  # requests that may be under way, up to _most
         self._pressed: float | None = None  # since when there has always been a batch that waited
         self._on_loss = on_loss
-        self._progress = Progress(state_path, consumer=consumer, spools=spools)
+        self._progress = Progress(state_path, consumer=consumer, reads=reads, spools=spools)
         self.ledger = self._progress.ledger
         self._in_flight: dict[asyncio.Task[None], Batch] = {}
         self._news = asyncio.Event()
@@ -158,7 +159,7 @@ class Lane:
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
             self._found.extend((feed, deque(frames), time.time_ns()) for feed, frames in found)
             moved = bool(self._found)
-            full = any(_is_plenty(frames) for _, frames, _ in self._found)
+            full = any(feed.follows or _is_plenty(frames) for feed, frames, _ in self._found)
             await self._take()
             # Looked up before the read: when that found nothing, all is read that an earlier process wrote.
             for feed, boot in writers if not moved else ():

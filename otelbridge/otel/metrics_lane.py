@@ -33,7 +33,7 @@ from otelbridge.otel.resend import resend
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Fate, Sender
 from otelbridge.otel.series import Series, copied, difference
-from otelbridge.spool import Frame, Position, SpoolReader
+from otelbridge.spool import Frame, Position, ReadCache, SpoolReader
 
 __all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
 
@@ -95,6 +95,7 @@ class MetricsLane:
         self,
         *,
         spools: list[Path],
+        reads: ReadCache,
         items: Items,
         state_path: Path,
         targets: list[MetricsTarget],
@@ -105,6 +106,7 @@ class MetricsLane:
         on_end: Callable[[Part], None] | None = None,
         on_damage: Callable[[str, int], None] | None = None,
     ) -> None:
+        self._reads = reads
         self._items = items
         self._on_end = on_end
         self._on_damage = on_damage
@@ -189,11 +191,11 @@ class MetricsLane:
                 more = True
                 while more:
                     try:
-                        frames = await asyncio.to_thread(reader.read, _READ_BYTES, _READ_FRAMES)
+                        frames, follows = await asyncio.to_thread(self._reads.read, reader, _READ_BYTES, _READ_FRAMES)
                     except OSError as e:  # the other spools come first
-                        failed, frames = e, []
+                        failed, frames, follows = e, [], False
                     # What comes while these are taken in waits for the next round: one would never be done under load else.
-                    more = len(frames) >= _READ_FRAMES or sum(len(frame.payload) for frame in frames) >= _READ_BYTES
+                    more = follows or len(frames) >= _READ_FRAMES or sum(len(frame.payload) for frame in frames) >= _READ_BYTES
                     self._dirty = self._dirty or bool(frames)
                     for begin in range(0, len(frames), _TURN_FRAMES):
                         if begin:

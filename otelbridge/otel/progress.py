@@ -17,7 +17,7 @@ from otelbridge.otel.feed import Feed
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.passages import Passages
-from otelbridge.spool import Frame
+from otelbridge.spool import Frame, ReadCache
 
 __all__ = ["Progress"]
 
@@ -25,11 +25,12 @@ __all__ = ["Progress"]
 class Progress:
     """See the module's text. Spools are told apart by the name of their directory; `feeds` are those that are read."""
 
-    def __init__(self, path: Path, *, consumer: str, spools: Sequence[Path]) -> None:
+    def __init__(self, path: Path, *, consumer: str, reads: ReadCache, spools: Sequence[Path]) -> None:
         self.ledger = Ledger()
         self.passages = Passages()
         self.dirty = False  # something is to be noted
         self._consumer = consumer
+        self._reads = reads
         self._journal = Journal(path)
         self._states = self._restore()  # of spools that are not read, or not yet
         self.feeds: list[Feed] = []
@@ -40,7 +41,9 @@ class Progress:
         """Read a further spool, from where it was left."""
         if all(feed.directory != directory for feed in self.feeds):
             state = self._states.get(directory.name)
-            self.feeds.append(Feed(directory, consumer=self._consumer, ledger=self.ledger, passages=self.passages, state=state))
+            self.feeds.append(
+                Feed(directory, consumer=self._consumer, reads=self._reads, ledger=self.ledger, passages=self.passages, state=state)
+            )
             self._states.pop(directory.name, None)
 
     def read_blocking(self, max_bytes: int, max_frames: int) -> list[tuple[Feed, list[Frame]]]:

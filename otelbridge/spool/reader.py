@@ -82,6 +82,10 @@ class SpoolReader:
         self._position = Position(*position)
         self._crossings.clear()
 
+    def skip(self, position: Position) -> None:
+        """Go on behind frames of the same segment that are known already."""
+        self._position = position
+
     def read(self, max_bytes: int = 1 << 20, max_frames: int = 4096) -> list[Frame]:
         """The next frames, none when there are none yet or it is closed; at least one when there is one, whatever its size."""
         try:

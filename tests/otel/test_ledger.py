@@ -22,7 +22,7 @@ from otelbridge.otel.passages import Passages
 from otelbridge.otel.request import Request
 from otelbridge.otel.sender import Sender
 from otelbridge.otel.transport import Accepted
-from otelbridge.spool import SpoolReader, SpoolWriter
+from otelbridge.spool import ReadCache, SpoolReader, SpoolWriter
 
 WORKER = st.sampled_from(["a", "b", "c", "d"])
 COUNT = st.integers(1, 50)
@@ -170,13 +170,14 @@ class FeedMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp()) / "spool"
         self.writer = SpoolWriter(self.directory, segment_bytes=300, sync_ms=0)
         self.appended = 0
+        self.reads = ReadCache(max_bytes=100)
         self.settled: dict[int, int] = {}  # by frame: how often it was settled and noted
         self.pending: list[int] = []
         self.states: list[dict[str, Any]] = []
         self.start(None)
 
     def start(self, state: dict[str, Any] | None) -> None:
-        self.feed = Feed(self.directory, consumer="c", ledger=Ledger(), passages=Passages(), state=state)
+        self.feed = Feed(self.directory, consumer="c", reads=self.reads, ledger=Ledger(), passages=Passages(), state=state)
         self.tokens: dict[int, Any] = {}
         self.pending = []
 
@@ -246,7 +247,7 @@ TestFeed.settings = settings(max_examples=25)  # each makes files and a thread
 
 def test_progress_waits_for_a_read_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While frames are being read, all before them is done and nothing more: a stop in that moment passes none of them over."""
-    feed = Feed(tmp_path / "spool", consumer="c", ledger=Ledger(), passages=Passages(), state=None)
+    feed = Feed(tmp_path / "spool", consumer="c", reads=ReadCache(), ledger=Ledger(), passages=Passages(), state=None)
     with contextlib.closing(feed), contextlib.closing(SpoolWriter(tmp_path / "spool", sync_ms=0)) as writer:
         writer.append(b"one")
         read, lows = feed.reader.read, []
@@ -283,7 +284,12 @@ def test_a_wiped_spool_is_not_skipped(tmp_path: Path) -> None:
     writer = SpoolWriter(tmp_path / "s")
     writer.append(b"new")
     feed = Feed(
-        tmp_path / "s", consumer="c", ledger=Ledger(), passages=Passages(), state={"low": (57, 900), "done": [], "counted": (57, 900)}
+        tmp_path / "s",
+        consumer="c",
+        reads=ReadCache(),
+        ledger=Ledger(),
+        passages=Passages(),
+        state={"low": (57, 900), "done": [], "counted": (57, 900)},
     )
     assert [f.payload for f in feed.read_blocking(100, 10)] == [b"new"]
     feed.close()

@@ -16,7 +16,7 @@ from otelbridge.otel import items as items_room
 from otelbridge.otel import lane as lane_room
 from otelbridge.otel.encoder import Encoder
 from otelbridge.otel.span_rows import span_rows
-from otelbridge.spool import SpoolWriter
+from otelbridge.spool import SpoolReader, SpoolWriter
 from tests.collector import FakeCollector
 from tests.otel.conftest import MakeExporter, append, new_part
 from tests.otel.test_exporter import line
@@ -82,10 +82,13 @@ async def test_a_spool_that_cant_be_read_holds_up_no_other(
         (_, feed) = exporter.lanes["otlp", "logs"]._progress.feeds
         with monkeypatch.context() as broken:
 
-            def refuse(*_: object) -> int:
-                raise OSError(errno.EMFILE, "too many open files")
+            def refuse(reader: SpoolReader, segment: int) -> int:
+                if reader.directory == spools[1]:
+                    raise OSError(errno.EMFILE, "too many open files")
+                return opened(reader, segment)
 
-            broken.setattr(feed.reader, "_open", refuse)
+            opened = SpoolReader._open
+            broken.setattr(SpoolReader, "_open", refuse)
             append(other, *(new_part(f"{i}") for i in range(10)))
             append(writer, new_part("main"))
             while collector.bodies() != ["main"] or not exporter.troubles:
