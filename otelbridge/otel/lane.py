@@ -44,7 +44,7 @@ _log = logging.getLogger("otelbridge.otel")
 
 _READ_BYTES = 512 << 10
 _READ_FRAMES = 512
-_LINGER_SECONDS = 0.25  # after news, unless a batch is due: a round costs about as much for one frame as for dozens
+_LINGER_SECONDS = 0.1  # after news: a round costs about as much for one frame as for dozens
 _IDLE_SECONDS = 0.25  # without news: another process may have written
 _STUCK_SECONDS = 0.5  # without room: then frames that wait are counted all the same
 _COMMIT_SECONDS = 1.0
