@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.table import OURS, Table
 from tests.collector import rotel
-from tests.e2e.storm import FAULTS, Receiver, Service, Storm, equations_hold, poisoned
+from tests.e2e.receiver import Receiver, poisoned
+from tests.e2e.storm import FAULTS, Service, Storm, equations_hold
 
 __all__ = ["measure"]
 

@@ -11,7 +11,7 @@ import logging
 import operator
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,7 @@ class Feed:
     def snapshot(self) -> dict[str, Any]:
         """All of the progress, for the journal."""
         low = self.low  # ahead of frames that were read and are not taken yet, a kill would lose them
-        ranges = _ranges([token for token in self._open if token.settled])
+        ranges = _ranges(token for token in self._open if token.settled)
         return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > low], "counted": self.counted}
 
     def release_blocking(self) -> None:
@@ -234,10 +234,8 @@ class Feed:
 _number = operator.attrgetter("number")
 
 
-def _ranges(tokens: Sequence[Token]) -> list[list[Position]]:
+def _ranges(tokens: Iterable[Token]) -> list[list[Position]]:
     """The places of frames, those of frames read after one another as one. The tokens are sorted by their numbers."""
-    if tokens and tokens[-1].number - tokens[0].number == len(tokens) - 1:  # as nearly always
-        return [[tokens[0].start, tokens[-1].end]]
     out: list[list[Position]] = []
     last = -1
     for token in tokens:

@@ -64,14 +64,12 @@ class LogsIntake:
         self._encoder = encoder
         self._shape = shape
         self._structured = structured
-        self._chosen = bool(destination.workers)
-        self._lowest = destination.lowest
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
         try:
             if not self._sampling.enabled:
                 return _give_up(token, DISABLED, token.counts.logs)
-            if self._chosen and not self._destination.takes(part.worker.worker_id):
+            if not self._destination.takes(part.worker.worker_id):
                 return _give_up(token, FILTERED, token.counts.logs)
             if self._sampling.head(part):
                 return self._send(part, token)
@@ -109,7 +107,7 @@ class LogsIntake:
         return self._destination.takes(notice.worker_id) if notice.worker_id else not self._destination.workers
 
     def _send(self, part: Part, token: Token) -> None:
-        lowest = self._lowest
+        lowest = self._destination.lowest
         records = self._encoder.log_records(part, shape=self._shape, structured=self._structured, lowest=lowest)
         if lowest:
             token.fate(FILTERED, token.counts.logs - records.count)
@@ -131,13 +129,12 @@ class SpansIntake:
         self._sampling = sampling
         self._encoder = encoder
         self._shape = shape
-        self._chosen = bool(destination.workers)
 
     def part(self, part: Part, token: Token, feed: Feed) -> None:
         try:
             if not self._sampling.enabled:
                 return _give_up(token, DISABLED, token.counts.spans)
-            if self._chosen and not self._destination.takes(part.worker.worker_id):
+            if not self._destination.takes(part.worker.worker_id):
                 return _give_up(token, FILTERED, token.counts.spans)
             sampled = self._sampling.head(part)
             if not sampled and not self._sampling.waits:

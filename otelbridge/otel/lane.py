@@ -2,8 +2,8 @@
 
     read frames -> intake (sample, map) -> outbox (batches) -> sender (attempts) -> tokens settle -> progress
 
-What a kill makes a lane send twice is what was under way. So it has no more requests under way than it needs: one, and
-more only while answers are slow and batches wait for them. A request that had to be split is settled piece by piece.
+What a kill makes a lane send twice is what was under way, so it is no more than needed: see concurrency.py. A request that
+had to be split is settled piece by piece.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from otelbridge.lasting import LastingTask
 from otelbridge.model.count import Counts
 from otelbridge.model.part import Notice, SpoolItem
 from otelbridge.model.passage import ExportPassage, Place
+from otelbridge.otel.concurrency import Concurrency
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import LOGS, BatchLimits, Signal
 from otelbridge.otel.feed import Feed
@@ -50,8 +51,6 @@ _STUCK_SECONDS = 0.5  # without room: then frames that wait are counted all the 
 _COMMIT_SECONDS = 1.0
 _WINDOW_BYTES = 32 << 20
 _SLICE_FRAMES = 16  # mapped without a pause: about half a millisecond with 10 lines each
-_SLOW_SECONDS = 0.05  # an answer that takes longer is worth a second request beside it,
-_PRESSED_SECONDS = 0.5  # when batches have been waiting for so long
 _ATTEMPTS = 5  # at a batch that fails before it comes to an answer
 _FIRST_PAUSE_SECONDS = 0.25
 
@@ -84,9 +83,7 @@ class Lane:
         self._items = items
         self._outbox = outbox
         self._limits = limits
-        self._most = max(1, min(8, limits.max_queue // limits.max_batch))
-        self._allowed = 1  # requests that may be under way, up to _most
-        self._pressed: float | None = None  # since when there has always been a batch that waited
+        self._concurrency = Concurrency(max(1, min(8, limits.max_queue // limits.max_batch)))
         self._on_loss = on_loss
         self._progress = Progress(state_path, consumer=consumer, reads=reads, spools=spools)
         self.ledger = self._progress.ledger
@@ -180,7 +177,7 @@ class Lane:
 
     async def _pause(self, *, stuck: bool) -> None:
         """Until there is news or a batch is due; while there is no room, until a request has come back."""
-        wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._allowed else _IDLE_SECONDS))
+        wait = max(0.0, min(_IDLE_SECONDS, self._outbox.due_s() if len(self._in_flight) < self._concurrency.allowed else _IDLE_SECONDS))
         if self._flush:
             wait = min(wait, 0.01)
         with contextlib.suppress(TimeoutError):
@@ -301,7 +298,7 @@ class Lane:
     # -------------------------------------------------------------------------------------------------------- sending
 
     def _launch(self) -> None:
-        while len(self._in_flight) < self._allowed:
+        while len(self._in_flight) < self._concurrency.allowed:
             batch = self._outbox.take(flush=self._flush)
             if batch is None:
                 return
@@ -335,20 +332,8 @@ class Lane:
                     settled([Fate(batch.open_counts(), UNSENDABLE)])
                     break
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS * 4**attempt)
-        self._adapt(time.monotonic() - started, failed=self.sender.failures > failures)
-
-    def _adapt(self, seconds: float, *, failed: bool) -> None:
-        """More requests side by side while answers are slow and batches have been waiting for long, else fewer: what a kill
-        makes us send twice is, on average, the rate of records times the time they are under way."""
-        now = time.monotonic()
-        if failed or not self._outbox.ready:
-            self._allowed = 1 if failed else max(self._allowed - 1, 1)
-            self._pressed = None
-        elif self._pressed is None:
-            self._pressed = now
-        elif seconds > _SLOW_SECONDS and now - self._pressed > _PRESSED_SECONDS:
-            self._allowed = min(self._allowed + 1, self._most)
-            self._pressed = now
+        failed = self.sender.failures > failures
+        self._concurrency.adapt(time.monotonic() - started, failed=failed, waits=self._outbox.ready)
 
     def _tell(self, fates: list[Fate]) -> None:
         for fate in fates:

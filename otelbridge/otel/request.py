@@ -76,9 +76,7 @@ class Request:
         group = self._open.get(key)
         if group is None:
             group = self._open[key] = self._begin(*_owner(worker, resources))
-        group.pieces.append(records.data)
-        group.records += records.count
-        self.records += records.count
+        self._add(group, records.data, records.count)
         return group
 
     def add_metrics(self, resource: bytes, metrics: Iterable[Metric]) -> None:

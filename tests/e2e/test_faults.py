@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.collector import rotel
-from tests.e2e.storm import FAULTS, Receiver, Service, Storm, equations_hold, poisoned
+from tests.e2e.receiver import Receiver, poisoned
+from tests.e2e.storm import FAULTS, Service, Storm, equations_hold
 
 RELAY = """[[export.destinations]]
 name = "relay"
