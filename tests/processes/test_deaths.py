@@ -131,7 +131,8 @@ async def test_a_loader_that_hangs_is_replaced(serve: Callable[..., Any]) -> Non
         await load.until(50)
         os.kill(before[0]["pid"], signal.SIGSTOP)
         await running.wait_for("loader-1 did not respond for 2 s and was killed; it is started anew")
-        after = await running.steady()
+        while not (after := await running.steady())[0]["restarts"]:  # that is told before the process is gone
+            await asyncio.sleep(0.05)
         await load.until(50)
     assert [p["restarts"] for p in after] == [1, 0]
     assert after[1]["pid"] == before[1]["pid"]

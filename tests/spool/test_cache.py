@@ -50,8 +50,8 @@ def test_each_reader_gets_every_frame_once(steps: list[tuple[Any, int]], max_byt
 
 
 def _damage_last(directory: Path) -> None:
-    """Flip the last byte of the newest segment: it belongs to a payload."""
-    path = max(directory.glob("*.seg"))
+    """Flip the last byte of the newest segment that has a frame: it belongs to a payload."""
+    path = max(path for path in directory.glob("*.seg") if path.stat().st_size)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
