@@ -39,7 +39,15 @@ FLAGS = (
 OPTIMIZE = "-O2"
 LINK_FLAGS = ("-mexec-model=reactor", "-lm", "-Wl,-z,stack-size=4194304", "-Wl,--strip-debug", "-Wl,--export=__stack_pointer")
 # The exporter's encoder: a module of its own, so that it can't reach anything of a guest's. Its depth of calls is bounded.
-ENCODER_FLAGS = ("--target=wasm32-wasi", "-fno-sanitize=undefined", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-I.")
+ENCODER_FLAGS = (
+    "--target=wasm32-wasi",
+    "-fno-sanitize=undefined",
+    "-mbulk-memory",
+    "-msign-ext",
+    "-mnontrapping-fptoint",
+    "-msimd128",
+    "-I.",
+)
 ENCODER_LINK_FLAGS = ("-mexec-model=reactor", "-Wl,-z,stack-size=262144", "-Wl,--strip-debug")
 MODULES = {"engine.wasm": wasm.EXPORTS, "encoder.wasm": wasm.ENCODER_EXPORTS}
 # worker.c includes quickjs.c: one unit, so that the shim reaches the engine's internals.

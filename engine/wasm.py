@@ -30,7 +30,8 @@ ENCODER_EXPORTS = {
     "input": "func",
     "output": "func",
     "left": "func",
-    "count": "func",
+    "results": "func",
+    "counts": "func",
     "logs": "func",
     "spans": "func",
 }

@@ -5,12 +5,14 @@ Ten lines with nested values take 7 us this way and 55 us by Python alone. Both 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -27,17 +29,22 @@ __all__ = ["Encoded", "Encoder", "notice_record"]
 _log = logging.getLogger("otelbridge.otel")
 
 MODULE: Final = Path(__file__).parent / "encoder.wasm"
-MOST_BYTES: Final = (1 << 19) - 1024  # of a ring or of rows, so that they fit into encoder.c's input with what is said about them
-_HEAD: Final = struct.Struct("<qqQqIIIII")  # the struct Input there, without what follows
-_ID_LENGTHS: Final = 32, 16  # of trace and span id in hex
-_ID_BYTES: Final = sum(_ID_LENGTHS)
-_NOTHING: Final = (1 << 64) - 1
-_LEFT: Final = struct.Struct("<II")
+INPUT_BYTES: Final = 1 << 19  # encoder.c's input
+MOST_PARTS: Final = 1024  # of one call
+_HEAD: Final = struct.Struct("<III")  # what stands before the parts there
+_PART: Final = struct.Struct("<qqQIII")  # the struct Part there, without what follows
 _SIZE: Final = struct.Struct("<I")
+_COUNTED: Final = struct.Struct("<II")
+_MADE: Final = struct.Struct("<IHH")
+_ALL: Final = 0xFFFF  # is left to Python
+_LEFT: Final = struct.Struct("<II")
 _UNLIMITED: Final = 0xFFFFFFFF
 _GROWTH: Final = 6  # how much longer a value's JSON text may be in Python than it is in the ring: 1E9 becomes 1000000000.0
 _PLAIN: Final = Shape()
 _json: Final = msgspec.json.Encoder().encode
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -54,92 +61,92 @@ class Encoder:
     def __init__(self, cache: Cache) -> None:
         library = Library(MODULE, cache)
         self._library: Library | None = library
-        self._count, self._logs, self._spans = (library.item(name) for name in (b"count", b"logs", b"spans"))
-        self._input, self._output, self._left = (library.call(library.item(name)) for name in (b"input", b"output", b"left"))
+        self._counts, self._logs, self._spans = (library.item(name) for name in (b"counts", b"logs", b"spans"))
+        places = (library.call(library.item(name)) for name in (b"input", b"output", b"results", b"left"))
+        self._input, self._output, self._results, self._left = places
 
-    def count(self, item: SpoolItem) -> Counts:
-        """The same as model.count.count(), for half of its time with ten lines."""
+    def counts(self, items: Sequence[SpoolItem]) -> list[Counts]:
+        """The same as model.count.count() of each."""
+        rings = [item.ring if isinstance(item, Part) else b"" for item in items]
+        sizes = struct.pack(f"<{1 + len(rings)}I", len(rings), *map(len, rings))
+        done = self._run(self._counts, sizes + b"".join(rings), len(rings))
+        if done is None:
+            return _in_halves(items, self.counts, count)
+        return [
+            Counts(logs, opened + count_spans(item)) if isinstance(item, Part) else count(item)
+            for item, (logs, opened) in zip(items, _COUNTED.iter_unpack(done[1]), strict=True)
+        ]
+
+    def log_records(self, parts: Sequence[Part], *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> list[Encoded]:
+        """The log records of each part; the other arguments as for log_rows()."""
+        done = None
+        if not structured:
+            with contextlib.suppress(struct.error):  # numbers that no loader writes
+                done = self._run(self._logs, _packed(parts, shape, lowest), len(parts))
+        if done is None:
+            many = functools.partial(self.log_records, shape=shape, structured=structured, lowest=lowest)
+            return _in_halves(parts, many, lambda part: _by_python(part, shape, structured, lowest))
+        data, results = done
+        made: list[Encoded] = []
+        begin = passed = 0
+        for part, (end, records, left) in zip(parts, _MADE.iter_unpack(results), strict=True):
+            if not left:
+                made.append(Encoded(data[begin:end], records))
+            elif left == _ALL:
+                made.append(_by_python(part, shape, structured, lowest))
+            else:
+                made.append(self._complete(part, data[:end], begin, records, slice(passed, passed + left), shape, lowest))
+                passed += left
+            begin = end
+        return made
+
+    def spans(self, invocations: Sequence[Sequence[SpanRow]]) -> list[Encoded]:
+        """The spans of each invocation."""
+        done = None
+        with contextlib.suppress(ValueError, OverflowError):  # lone surrogates, integers of more than 64 bits
+            rows = _json(invocations)
+            done = self._run(self._spans, _SIZE.pack(len(rows)) + rows, len(invocations))
+        if done is None or not done[0]:
+            return _in_halves(invocations, self.spans, lambda rows: Encoded(wire.records(wire.spans(rows)), len(rows)))
+        data, results = done
+        ends = [end for end, _ in _COUNTED.iter_unpack(results)]
+        return [Encoded(data[begin:end], len(rows)) for rows, begin, end in zip(invocations, [0, *ends], ends, strict=False)]
+
+    def _run(self, function: int, data: bytes, many: int) -> tuple[bytes, bytes] | None:
+        """Call a function of encoder.c: what it wrote, and its results for so many elements. None when that can't be done."""
         library = self._library
-        if library is None or not isinstance(item, Part) or len(item.ring) > MOST_BYTES:
-            return count(item)
-        ring = item.ring
+        if library is None or many > MOST_PARTS or len(data) > INPUT_BYTES:
+            return None
+        memory = library.memory
         try:
-            library.memory.write(self._input, _SIZE.pack(len(ring)) + ring)
-            found = library.call(self._count)
+            memory.write(self._input, data)
+            size = library.call(function) & _UNLIMITED
+            return memory.read(self._output, size), memory.read(self._results, _COUNTED.size * many)
         except Trap as e:
             self._give_up(e)
-            return count(item)
-        return Counts(found & _UNLIMITED, (found >> 32) + count_spans(item))
-
-    def log_records(self, part: Part, *, shape: Shape = _PLAIN, structured: bool = False, lowest: int = 0) -> Encoded:
-        """The log records of a part; the arguments as for log_rows()."""
-        library, ring = self._library, part.ring
-        if library is None or structured or len(ring) > MOST_BYTES or (len(part.trace_id), len(part.span_id)) != _ID_LENGTHS:
-            return _by_python(part, shape, structured, lowest)
-        ids = f"{part.trace_id}{part.span_id}{part.invocation_id}".encode("utf-8", "replace")
-        floor, time_ns = part.floor_ns, part.time_ns
-        longest = shape.body_bytes // _GROWTH if shape.body_bytes else _UNLIMITED
-        try:
-            head = _HEAD.pack(
-                floor,
-                time_ns if time_ns > floor else floor,
-                time_ns,
-                part.first_sequence,
-                lowest,
-                longest,
-                part.trace_flags & 0xFF,
-                len(ids) - _ID_BYTES,
-                len(ring),
-            )
-            library.memory.write(self._input, b"".join((head, ids, ring)))
-            found = library.call(self._logs)
-        except struct.error:  # numbers that no loader writes
-            return _by_python(part, shape, structured, lowest)
-        except Trap as e:
-            self._give_up(e)
-            return _by_python(part, shape, structured, lowest)
-        if found == _NOTHING:
-            return _by_python(part, shape, structured, lowest)
-        data, count, left = library.memory.read(self._output, found & _UNLIMITED), found >> 32 & 0xFFFF, found >> 48
-        return self._complete(library, part, data, count, left, shape, lowest) if left else Encoded(data, count)
-
-    def spans(self, rows: Sequence[SpanRow]) -> Encoded:
-        """Spans of an invocation."""
-        size = 0
-        library = self._library
-        if library is not None:
-            try:
-                data = _json(rows)
-            except (ValueError, OverflowError):  # lone surrogates, integers of more than 64 bits
-                data = b""
-            try:
-                if 0 < len(data) <= MOST_BYTES:
-                    library.memory.write(self._input, _SIZE.pack(len(data)) + data)
-                    size = library.call(self._spans) & _UNLIMITED
-                if size:
-                    return Encoded(library.memory.read(self._output, size), len(rows))
-            except Trap as e:
-                self._give_up(e)
-        return Encoded(wire.records(wire.spans(rows)), len(rows))
+            return None
 
     def _give_up(self, error: Trap) -> None:
         """A defect of ours: it is slower from now on, but nothing is lost."""
         _log.error("export: the compiled encoder has failed; Python goes on in its place", exc_info=error)
         self.close()
 
-    def _complete(self, library: Library, part: Part, data: bytes, count: int, left: int, shape: Shape, lowest: int) -> Encoded:
-        """Put in what was left to Python."""
+    def _complete(self, part: Part, data: bytes, begin: int, count: int, left: slice, shape: Shape, lowest: int) -> Encoded:
+        """Put in what was left to Python. `data`: what was made, of this part from `begin` on; `left`: which entries of the list there."""
+        library = self._library
+        assert library is not None
         entries = timed_entries(part)
         out: list[bytes] = []
-        before = truncated = 0
-        for index, at in _LEFT.iter_unpack(library.memory.read(self._left, left * _LEFT.size)):
+        truncated = 0
+        places = library.memory.read(self._left + _LEFT.size * left.start, _LEFT.size * (left.stop - left.start))
+        for index, at in _LEFT.iter_unpack(places):
             row = log_row(*entries[index], shape=shape, lowest=lowest)
             if row is not None:
-                out += (data[before:at], wire.records(wire.log_records(part, [row])))
-                before = at
+                out += (data[begin:at], wire.records(wire.log_records(part, [row])))
+                begin = at
                 count += 1
                 truncated += _was_cut(row)
-        out.append(data[before:])
+        out.append(data[begin:])
         return Encoded(b"".join(out), count, truncated)
 
     def close(self) -> None:
@@ -154,6 +161,26 @@ def notice_record(notice: Notice) -> Encoded:
     digest = hashlib.blake2b(f"{notice.time_ns}/{notice.text}".encode("utf-8", "replace"), digest_size=16)
     row, attributes = notice_row(notice)
     return Encoded(wire.records([wire.notice_record(row, {"log.record.uid": digest.hexdigest(), **attributes})]), 1)
+
+
+def _packed(parts: Sequence[Part], shape: Shape, lowest: int) -> bytes:
+    """Parts as encoder.c reads them."""
+    longest = shape.body_bytes // _GROWTH if shape.body_bytes else _UNLIMITED
+    pieces = [_HEAD.pack(len(parts), lowest, longest)]
+    for part in parts:
+        ring = part.ring
+        ids = f"{part.trace_id}/{part.span_id}/{part.invocation_id}".encode("utf-8", "replace")
+        head = _PART.pack(part.floor_ns, part.time_ns, part.first_sequence, part.trace_flags & 0xFF, len(ids), len(ring))
+        pieces += (head, ids, ring)
+    return b"".join(pieces)
+
+
+def _in_halves(items: Sequence[_T], many: Callable[[Sequence[_T]], list[_R]], alone: Callable[[_T], _R]) -> list[_R]:
+    """What can't be done at once is done in halves; one element alone goes another way."""
+    if len(items) < 2:
+        return [alone(item) for item in items]
+    half = len(items) // 2
+    return many(items[:half]) + many(items[half:])
 
 
 def _by_python(part: Part, shape: Shape, structured: bool, lowest: int) -> Encoded:

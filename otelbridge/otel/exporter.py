@@ -34,7 +34,7 @@ from otelbridge.otel.sender import Sender
 from otelbridge.otel.shape import Shape
 from otelbridge.sandbox import Cache
 from otelbridge.settings import Settings
-from otelbridge.spool import ReadCache, forget_consumer, registered_consumers
+from otelbridge.spool import forget_consumer, registered_consumers
 
 __all__ = ["Exporter"]
 
@@ -67,7 +67,6 @@ class Exporter:
         self._settings = settings
         self._environment = environment
         self._spools = list(spools)
-        self._reads = ReadCache()
         self._items = Items()
         self._directory = data_dir / "export"
         self._tell = tell
@@ -100,7 +99,7 @@ class Exporter:
         if wanted:
             # One for all lanes: they run on the same loop.
             self._encoder = await asyncio.to_thread(Encoder, Cache(self._settings.cache_dir))
-            self._items = Items(self._encoder.count)
+            self._items = Items(self._encoder.counts)
             for destination, signal in wanted:
                 lane = await asyncio.to_thread(self._lane, destination, signal, self._encoder)
                 self.lanes[destination.name, signal] = lane
@@ -192,7 +191,6 @@ class Exporter:
             signal=signal,
             consumer=_consumer(destination.name, signal),
             spools=self._spools,
-            reads=self._reads,
             items=self._items,
             state_path=path / "progress",
             intake=intake,
@@ -221,7 +219,6 @@ class Exporter:
         options = self._environment.metrics
         return MetricsLane(
             spools=self._spools,
-            reads=self._reads,
             items=self._items,
             state_path=self._directory / "metrics",
             targets=[

@@ -19,9 +19,10 @@ import msgspec
 
 from otelbridge.model.count import Counts
 from otelbridge.model.passage import Place
+from otelbridge.otel.items import Items, Opened, Slice
 from otelbridge.otel.ledger import Ledger
 from otelbridge.otel.passages import Passages
-from otelbridge.spool import Frame, Position, ReadCache, SpoolReader, last_boot
+from otelbridge.spool import Position, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
 
@@ -77,12 +78,12 @@ class Feed:
     """See the module's text. `local` positions are those of one spool directory; blocking calls are named so."""
 
     def __init__(
-        self, directory: Path, *, consumer: str, reads: ReadCache, ledger: Ledger, passages: Passages, state: dict[str, Any] | None
+        self, directory: Path, *, consumer: str, items: Items, ledger: Ledger, passages: Passages, state: dict[str, Any] | None
     ) -> None:
         self.directory = directory
         self.name = directory.name
         self.reader = SpoolReader(directory, consumer)
-        self._reads = reads
+        self._items = items
         self._ledger = ledger
         self._passages = passages
         self._scanner = SpoolReader(directory, None)
@@ -109,7 +110,7 @@ class Feed:
 
     # ------------------------------------------------------------------------------------------------------- reading
 
-    def read_blocking(self, max_bytes: int, max_frames: int) -> list[Frame]:
+    def read_blocking(self, max_bytes: int, max_frames: int) -> list[Slice]:
         """The next frames to be sent; none while it can't be read: `trouble` says why, and after a pause it is tried again."""
         self.follows = False
         if time.monotonic() < self._not_before:
@@ -117,8 +118,8 @@ class Feed:
         found = 0
         self._pending += 1  # `low` may be asked for meanwhile: who stops does not wait for a read
         try:
-            frames, self.follows = self._reads.read(self.reader, max_bytes, max_frames)
-            found = len(frames)
+            pieces, self.follows = self._items.read(self.reader, max_bytes, max_frames)
+            found = sum([len(piece.frames) for piece in pieces])
         except OSError as e:
             pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
             self._failures += 1
@@ -129,27 +130,40 @@ class Feed:
         finally:
             self._pending += found - 1
         self._failures, self.trouble = 0, None
-        return frames
+        return pieces
 
-    def scan_blocking(self, max_bytes: int) -> list[Frame]:
+    def scan_blocking(self, max_bytes: int, max_frames: int) -> list[Slice]:
         """Frames that have not been counted yet, mostly ahead of the reader, while nothing more can be sent."""
         self._scanner.seek(self.counted)
         try:
-            return self._scanner.read(max_bytes)
+            return self._items.read(self._scanner, max_bytes, max_frames)[0]
         except OSError:  # the reader meets with it too, and tells
             return []
 
-    def token(self, frame: Frame, read_ns: int, worker_id: str = "", invocation_id: str = "", counts: Counts = _NOTHING) -> Token | None:
-        """A token for a frame that was read at a time (ns); None when an earlier process was done with it."""
-        self._number = number = self._number + 1
-        self._taken = end = frame.position
-        token = Token(self, number, frame.start, end, frame.time_ns, read_ns, worker_id, invocation_id, counts)
-        self._open.append(token)
-        self._pending -= 1
-        if self._done and self._was_done(frame.start):
-            token.settled = True
-            return None
-        return token
+    def tokens(self, piece: Slice, opened: Opened | None, read_ns: int) -> list[Token | None]:
+        """Tokens for frames that were read at a time (ns), in order; None for one that an earlier process was done with.
+        `opened`: what they hold; None when nobody could see to it: they stay open."""
+        frames = piece.frames
+        first, self._number = self._number + 1, self._number + len(frames)
+        numbers = range(first, first + len(frames))
+        if opened is None:
+            tokens = [
+                Token(self, number, f.start, f.position, f.time_ns, read_ns, "", "", _NOTHING)
+                for number, f in zip(numbers, frames, strict=True)
+            ]
+        else:
+            tokens = [
+                Token(self, number, f.start, f.position, f.time_ns, read_ns, worker_id, invocation_id, counts)
+                for number, f, (worker_id, invocation_id), counts in zip(numbers, frames, opened.owners, opened.counts, strict=True)
+            ]
+        self._taken = piece.end
+        self._open.extend(tokens)
+        self._pending -= len(frames)
+        return [self._unless_done(token) for token in tokens] if self._done else [*tokens]
+
+    def _unless_done(self, token: Token) -> Token | None:
+        token.settled = self._was_done(token.start)
+        return None if token.settled else token
 
     def _was_done(self, start: Position) -> bool:
         at = bisect.bisect_right(self._done, start, key=lambda r: r[0]) - 1

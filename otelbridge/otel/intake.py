@@ -18,7 +18,7 @@ from otelbridge.otel.log_rows import SEVERITY
 from otelbridge.otel.outbox import Outbox
 from otelbridge.otel.sampling import Sampling, has_errors
 from otelbridge.otel.shape import TRUNCATED, Shape
-from otelbridge.otel.span_rows import span_rows
+from otelbridge.otel.span_rows import SpanRow, span_rows
 from otelbridge.otel.waiting import Gathered, Waiting
 
 __all__ = ["Intake", "LogsIntake", "SpansIntake"]
@@ -40,8 +40,8 @@ class Intake(Protocol):
     waiting: Waiting
     truncated: int
 
-    def part(self, part: Part, token: Token, feed: Feed) -> None:
-        """A part of an invocation."""
+    def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
+        """Parts of invocations, in order."""
 
     def notice(self, notice: Notice, token: Token) -> None:
         """A record of the bridge itself."""
@@ -65,30 +65,39 @@ class LogsIntake:
         self._shape = shape
         self._structured = structured
 
-    def part(self, part: Part, token: Token, feed: Feed) -> None:
-        try:
-            if not self._sampling.enabled:
-                return _give_up(token, DISABLED, token.counts.logs)
-            if not self._destination.takes(part.worker.worker_id):
-                return _give_up(token, FILTERED, token.counts.logs)
-            if self._sampling.head(part):
-                return self._send(part, token)
-            if not self._sampling.waits:
-                return _give_up(token, SAMPLED, token.counts.logs)
-            gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
-        except Exception as e:
-            return _give_up_unmappable([(part, token)], _logs_of, e)
-        return self.decide(gathered) if gathered is not None else None
+    def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
+        self._send([one for one in found if self._goes_on(*one, feed)])
 
-    def decide(self, gathered: Gathered) -> None:
-        for part, token in zip(gathered.parts, gathered.tokens, strict=True):
-            try:
-                if self._sampling.keep(gathered.parts[-1].end, gathered.errors):
-                    self._send(part, token)
+    def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
+        """Whether a part is to be sent now; if not, it waits or has met its fate."""
+        sampling = self._sampling
+        try:
+            if sampling.enabled and self._destination.takes(part.worker.worker_id):
+                if sampling.head(part):
+                    return True
+                if sampling.waits:
+                    gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
+                    if gathered is not None:
+                        self.decide(gathered)
                 else:
                     _give_up(token, SAMPLED, token.counts.logs)
-            except Exception as e:
-                _give_up_unmappable([(part, token)], _logs_of, e)
+            else:
+                _give_up(token, FILTERED if sampling.enabled else DISABLED, token.counts.logs)
+        except Exception as e:
+            _give_up_unmappable([(part, token)], _logs_of, e)
+        return False
+
+    def decide(self, gathered: Gathered) -> None:
+        frames = list(zip(gathered.parts, gathered.tokens, strict=True))
+        try:
+            kept = self._sampling.keep(gathered.parts[-1].end, gathered.errors)
+        except Exception as e:
+            return _give_up_unmappable(frames, _logs_of, e)
+        if kept:
+            return self._send(frames)
+        for _, token in frames:
+            _give_up(token, SAMPLED, token.counts.logs)
+        return None
 
     def notice(self, notice: Notice, token: Token) -> None:
         if not self._sampling.enabled:
@@ -106,16 +115,31 @@ class LogsIntake:
             return False
         return self._destination.takes(notice.worker_id) if notice.worker_id else not self._destination.workers
 
-    def _send(self, part: Part, token: Token) -> None:
+    def _send(self, found: Sequence[tuple[Part, Token]]) -> None:
+        """One by one if there is one among them that can't be mapped."""
         lowest = self._destination.lowest
-        records = self._encoder.log_records(part, shape=self._shape, structured=self._structured, lowest=lowest)
-        if lowest:
-            token.fate(FILTERED, token.counts.logs - records.count)
-        self.truncated += records.truncated
-        if records.count:
-            self._outbox.add(part.worker, records, token)
-        else:
-            token.release()
+        try:
+            parts = [part for part, _ in found]
+            made = self._encoder.log_records(parts, shape=self._shape, structured=self._structured, lowest=lowest)
+        except Exception as e:
+            if len(found) == 1:
+                return _give_up_unmappable(found, _logs_of, e)
+            for one in found:
+                self._send([one])
+            return None
+        add = self._outbox.add
+        for (part, token), records in zip(found, made, strict=True):
+            try:
+                if lowest:
+                    token.fate(FILTERED, token.counts.logs - records.count)
+                self.truncated += records.truncated
+                if records.count:
+                    add(part.worker, records, token)
+                else:
+                    token.release()
+            except Exception as e:
+                _give_up_unmappable([(part, token)], _logs_of, e)
+        return None
 
 
 class SpansIntake:
@@ -130,24 +154,48 @@ class SpansIntake:
         self._encoder = encoder
         self._shape = shape
 
-    def part(self, part: Part, token: Token, feed: Feed) -> None:
+    def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
+        self._send([one for one in found if self._goes_on(*one, feed)])
+
+    def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
+        """Whether a part is a whole invocation, as most are, and to be sent now; if not, it waits or has met its fate."""
+        sampling = self._sampling
         try:
-            if not self._sampling.enabled:
-                return _give_up(token, DISABLED, token.counts.spans)
-            if not self._destination.takes(part.worker.worker_id):
-                return _give_up(token, FILTERED, token.counts.spans)
-            sampled = self._sampling.head(part)
-            if not sampled and not self._sampling.waits:
-                return _give_up(token, SAMPLED, token.counts.spans)
-            if part.end is not None and part.number == 0:  # as most invocations: nothing to wait for
-                if not sampled and not self._sampling.keep(part.end, has_errors(part)):
-                    return _give_up(token, SAMPLED, token.counts.spans)
-                return self._outbox.add(part.worker, self._encoded((part,), token.counts.spans), token)
-            errors = not sampled and has_errors(part)
-            gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
+            if sampling.enabled and self._destination.takes(part.worker.worker_id):
+                sampled = sampling.head(part)
+                whole = part.number == 0 and part.end is not None
+                if whole and (sampled or sampling.keep(part.end, has_errors(part))):
+                    return True
+                if whole or not (sampled or sampling.waits):
+                    _give_up(token, SAMPLED, token.counts.spans)
+                else:
+                    errors = not sampled and has_errors(part)
+                    gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
+                    if gathered is not None:
+                        self.decide(gathered)
+            else:
+                _give_up(token, FILTERED if sampling.enabled else DISABLED, token.counts.spans)
         except Exception as e:
-            return _give_up_unmappable([(part, token)], _spans_of, e)
-        return self.decide(gathered) if gathered is not None else None
+            _give_up_unmappable([(part, token)], _spans_of, e)
+        return False
+
+    def _send(self, found: Sequence[tuple[Part, Token]]) -> None:
+        """Whole invocations; one by one if there is one among them that can't be mapped."""
+        try:
+            made = self._encoded([self._rows((part,), token.counts.spans) for part, token in found])
+        except Exception as e:
+            if len(found) == 1:
+                return _give_up_unmappable(found, _spans_of, e)
+            for one in found:
+                self._send([one])
+            return None
+        add = self._outbox.add
+        for (part, token), records in zip(found, made, strict=True):
+            try:
+                add(part.worker, records, token)
+            except Exception as e:
+                _give_up_unmappable([(part, token)], _spans_of, e)
+        return None
 
     def decide(self, gathered: Gathered) -> None:
         parts, tokens = gathered.parts, gathered.tokens
@@ -160,18 +208,22 @@ class SpansIntake:
             if last.end is None:
                 tokens[-1].extra = 1  # the span of an invocation whose process died
             counts = [token.counts.spans for token in tokens]
-            records = self._encoded(parts, sum(counts))
+            (records,) = self._encoded([self._rows(parts, sum(counts))])
             counts[-1] += tokens[-1].extra
             self._outbox.add_shared(last.worker, records, list(zip(tokens, counts, strict=True)))
         except Exception as e:
             _give_up_unmappable(zip(parts, tokens, strict=True), _spans_of, e)
 
-    def _encoded(self, parts: Sequence[Part], counted: int) -> Encoded:
+    def _rows(self, parts: Sequence[Part], counted: int) -> list[SpanRow]:
         """The spans of an invocation, of which its frames counted so many."""
-        rows = span_rows(parts, shape=self._shape, opened_any=counted > sum([count_spans(part) for part in parts]))
-        for row in rows:
-            self.truncated += TRUNCATED in row.attributes
-        return self._encoder.spans(rows)
+        # One, of one that has ended, is its own.
+        opened_any = (counted > 1 or parts[-1].end is None) and counted > sum([count_spans(part) for part in parts])
+        return span_rows(parts, shape=self._shape, opened_any=opened_any)
+
+    def _encoded(self, invocations: Sequence[Sequence[SpanRow]]) -> list[Encoded]:
+        made = self._encoder.spans(invocations)
+        self.truncated += sum([TRUNCATED in row.attributes for rows in invocations for row in rows])
+        return made
 
     def notice(self, notice: Notice, token: Token) -> None:
         token.release()  # notices are log records

@@ -1,71 +1,214 @@
-"""What the frames of spools hold, read once for all lanes: they follow each other closely, and each needs all of it.
+"""Frames of spools and what they hold, read and decoded once for all lanes: they follow each other closely, and each needs all of it.
 
-A lane that lags behind reads its frames itself: what is kept is bounded, the oldest goes first. Bounded is the memory it
-takes, which is two to nine times the frame: of small parts, objects and the place in here are most of it.
+    SpoolReader -> slices of frames -> open(): their items -> every lane
+
+A lane that lags behind reads for itself: what is kept is bounded, the oldest goes first. Bounded is the memory it takes,
+which is two to nine times the frames: of small parts, objects and their places are most of it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
 
 from otelbridge.model.count import Counts, count
-from otelbridge.model.part import Part, SpoolItem, decode
+from otelbridge.model.part import Notice, Part, SpoolItem, decode
 from otelbridge.model.trace import FetchEvent
-from otelbridge.spool import Frame, Position
+from otelbridge.spool import Frame, Position, SpoolReader
 
-__all__ = ["Items"]
+__all__ = ["Items", "Opened", "Slice", "slices"]
 
-_MAX_BYTES = 16 << 20  # some 6,000 parts with a line each: a lane reads 512 at a time
+_MAX_BYTES = 20 << 20  # some two seconds of a busy loader: the metrics' lane comes once a second
+_SLICE_FRAMES = 32  # taken without a pause: about half a millisecond with 10 lines each
+_SLICE_BYTES = 128 << 10  # of payloads, unless one alone has more
 
 # What the interpreter takes, beside the bytes of a frame: measured, rounded up.
-_ITEM_BYTES = 2_000  # of a part: its objects with their fixed texts, its key, and its places in the tables
+_FRAME_BYTES = 400
+_ITEM_BYTES = 2_000  # of a part: its objects with their fixed texts, and its places in the tables
 _HEADER_BYTES = 220  # two texts and their place in a dict that has just grown
 _SUBREQUEST_BYTES = 600
 _WIDEST = 4  # bytes for each byte of a text, when one character is beyond the Basic Multilingual Plane
 _NOTICE_FACTOR = 16  # fields of the bridge's own: short names and numbers
 
-_Key = tuple[str, int, Position, int]  # spool, boot, position and time: no two frames have the same
+_NOBODY = "", ""
+
+Counted = Callable[[Sequence[SpoolItem]], list[Counts]]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What the frames of a slice hold, frame by frame, and records by worker id."""
+
+    items: list[SpoolItem | None]  # None: it can't be read
+    counts: list[Counts]
+    owners: list[tuple[str, str]]  # worker and invocation; empty of what is of neither
+    logs: dict[str, int]  # of parts
+    spans: dict[str, int]
+    notices: list[Notice]
+    errors: list[Exception]  # why frames can't be read
+
+
+class Slice:
+    """Frames of one writer that were read after one another, and what they hold once somebody has asked: see Items.open()."""
+
+    __slots__ = ("bytes", "frames", "held", "kept", "opened")
+
+    def __init__(self, frames: list[Frame], size: int) -> None:
+        self.frames = frames
+        self.bytes = size  # of payloads
+        self.opened: Opened | None = None
+        self.kept = False
+        self.held = 0  # of the bound on what is kept
+
+    @property
+    def boot(self) -> int:
+        """When the writer was opened."""
+        return self.frames[0].boot
+
+    @property
+    def end(self) -> Position:
+        """The place behind the last frame."""
+        return self.frames[-1].position
+
+    def after(self, position: Position) -> Slice:
+        """The frames that end behind a position, one at least. A slice of its own unless it is the whole."""
+        if self.frames[0].position > position:
+            return self
+        (rest,) = slices(frame for frame in self.frames if frame.position > position)
+        return rest
+
+
+def slices(frames: Iterable[Frame]) -> list[Slice]:
+    """Frames that were read after one another, in pieces that can be taken without a pause."""
+    found = []
+    some: list[Frame] = []
+    size = 0
+    for frame in frames:
+        more = len(frame.payload)
+        if some and (len(some) == _SLICE_FRAMES or size + more > _SLICE_BYTES or frame.start.segment != some[0].start.segment):
+            found.append(Slice(some, size))
+            some, size = [], 0
+        some.append(frame)
+        size += more
+    if some:
+        found.append(Slice(some, size))
+    return found
 
 
 class Items:
-    """See the module's text. `counted`: model.count.count(), or what does the same. For the event loop alone."""
+    """See the module's text. `counted`: model.count.count() of many, or what does the same. read() is for any thread: who comes
+    second waits until the first has read; open() is for the event loop alone."""
 
-    def __init__(self, counted: Callable[[SpoolItem], Counts] = count, *, max_bytes: int = _MAX_BYTES) -> None:
-        self._counted = counted
+    def __init__(self, counted: Counted | None = None, *, max_bytes: int = _MAX_BYTES) -> None:
+        self._counted = counted or _counted
         self._max_bytes = max_bytes
         self.kept_bytes = 0
-        self._known: dict[_Key, tuple[tuple[SpoolItem, Counts], int]] = {}
-        self._order: deque[_Key] = deque()
+        self._known: dict[tuple[Path, Position], list[Slice]] = {}
+        self._books = threading.Lock()
+        self._reading: dict[Path, threading.Lock] = {}
 
-    def of(self, spool: str, frame: Frame) -> tuple[SpoolItem, Counts]:
-        """The item of a frame of a spool, and what it stands for. Errors as of decode()."""
-        key = spool, frame.boot, frame.position, frame.time_ns
-        known = self._known.get(key)
-        if known is not None:
-            return known[0]
-        item = decode(frame.payload)
-        found = item, self._counted(item)
-        size = _held_bytes(item, len(frame.payload))
-        if size <= self._max_bytes // 16:
-            self._known[key] = found, size
-            self._order.append(key)
-            self.kept_bytes += size
-            while self.kept_bytes > self._max_bytes:
-                self.kept_bytes -= self._known.pop(self._order.popleft())[1]
-        return found
+    def read(self, reader: SpoolReader, max_bytes: int, max_frames: int) -> tuple[list[Slice], bool]:
+        """The next frames, and whether others were here before: then there may be more at once, and they may be more frames than
+        were asked for. OSError as of SpoolReader.read(); the list is everybody's."""
+        directory = reader.directory
+        with self._books:
+            alone = self._reading.setdefault(directory, threading.Lock())
+        with alone:  # of one spool: one that can't be read holds up no other
+            begin, damaged = reader.position, reader.damaged_bytes
+            known = self._known.get((directory, begin))
+            if known is not None:
+                reader.skip(known[-1].end)
+                return known, True
+            found = slices(reader.read(max_bytes, max_frames))
+            # What leads into another segment or past damage is more than a position: each reader finds that by itself.
+            if found and begin.segment == reader.position.segment and damaged == reader.damaged_bytes:
+                self._keep((directory, begin), found)
+            return found, False
 
-    def item(self, spool: str, frame: Frame) -> SpoolItem:
-        """The item alone, which is not kept: for who comes behind the others. Errors as of decode()."""
-        known = self._known.get((spool, frame.boot, frame.position, frame.time_ns))
-        return decode(frame.payload) if known is None else known[0][0]
+    def open(self, piece: Slice) -> Opened:
+        """What a slice holds."""
+        opened = piece.opened
+        if opened is None:
+            opened, held = self._open(piece)
+            with self._books:
+                if piece.kept and held <= self._max_bytes // 16:
+                    piece.opened = opened
+                    piece.held += held
+                    self._grow(held)
+        return opened
+
+    @staticmethod
+    def items(piece: Slice) -> tuple[list[SpoolItem | None], list[Exception]]:
+        """Opened.items and errors alone; nothing is kept: for who comes behind the others."""
+        opened = piece.opened
+        return _decoded(piece.frames) if opened is None else (opened.items, opened.errors)
+
+    def _open(self, piece: Slice) -> tuple[Opened, int]:
+        """What a slice holds, and the most memory that takes here: from lengths alone, for it is asked for everything."""
+        items, errors = _decoded(piece.frames)
+        counts = self._counts(items)
+        logs: dict[str, int] = {}
+        spans: dict[str, int] = {}
+        owners: list[tuple[str, str]] = []
+        notices: list[Notice] = []
+        logged = named = subrequests = 0
+        for item, of in zip(items, counts, strict=True):
+            if isinstance(item, Part):
+                worker, event, end = item.worker, item.event, item.end
+                worker_id = worker.worker_id
+                owners.append((worker_id, item.invocation_id))
+                logs[worker_id] = logs.get(worker_id, 0) + of.logs
+                spans[worker_id] = spans.get(worker_id, 0) + of.spans
+                logged += len(item.ring)
+                named += len(worker.tags) + (len(event.headers) if isinstance(event, FetchEvent) else 0)
+                if end is not None:
+                    subrequests += len(end.subrequests)
+            else:
+                owners.append(_NOBODY)
+                if item is not None:
+                    notices.append(item)
+        factor = _NOTICE_FACTOR if notices else _WIDEST
+        held = _ITEM_BYTES * len(items) + logged + factor * (piece.bytes - logged) + _HEADER_BYTES * named + _SUBREQUEST_BYTES * subrequests
+        return Opened(items, counts, owners, logs, spans, notices, errors), held
+
+    def _counts(self, items: list[SpoolItem | None]) -> list[Counts]:
+        found = [item for item in items if item is not None]
+        counts = self._counted(found)
+        if len(found) == len(items):
+            return counts
+        left = iter(counts)
+        return [Counts() if item is None else next(left) for item in items]
+
+    def _keep(self, key: tuple[Path, Position], found: list[Slice]) -> None:
+        for piece in found:
+            piece.kept = True
+            piece.held = piece.bytes + _FRAME_BYTES * len(piece.frames)
+        with self._books:
+            self._known[key] = found
+            self._grow(sum([piece.held for piece in found]))
+
+    def _grow(self, size: int) -> None:
+        """More is kept: let go of the oldest if that is too much. With the books' lock."""
+        self.kept_bytes += size
+        while self.kept_bytes > self._max_bytes:
+            for piece in self._known.pop(next(iter(self._known))):
+                piece.kept = False
+                self.kept_bytes -= piece.held
 
 
-def _held_bytes(item: SpoolItem, payload_bytes: int) -> int:
-    """The most memory that an item takes here. From lengths alone: it is asked for every frame."""
-    if not isinstance(item, Part):
-        return _ITEM_BYTES + _NOTICE_FACTOR * payload_bytes
-    named = len(item.worker.tags) + (len(item.event.headers) if isinstance(item.event, FetchEvent) else 0)
-    subrequests = len(item.end.subrequests) if item.end is not None else 0
-    logged = len(item.ring)
-    return _ITEM_BYTES + logged + _WIDEST * (payload_bytes - logged) + _HEADER_BYTES * named + _SUBREQUEST_BYTES * subrequests
+def _counted(items: Sequence[SpoolItem]) -> list[Counts]:
+    return [count(item) for item in items]
+
+
+def _decoded(frames: list[Frame]) -> tuple[list[SpoolItem | None], list[Exception]]:
+    items: list[SpoolItem | None] = []
+    errors: list[Exception] = []
+    for frame in frames:
+        try:
+            items.append(decode(frame.payload))
+        except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
+            items.append(None)
+            errors.append(e)
+    return items, errors

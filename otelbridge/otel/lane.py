@@ -20,22 +20,20 @@ from typing import Literal
 import msgspec
 
 from otelbridge.lasting import LastingTask
-from otelbridge.model.count import Counts
-from otelbridge.model.part import Notice, SpoolItem
+from otelbridge.model.part import Notice, Part
 from otelbridge.model.passage import ExportPassage, Place
 from otelbridge.otel.concurrency import Concurrency
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.environment import LOGS, BatchLimits, Signal
-from otelbridge.otel.feed import Feed
+from otelbridge.otel.feed import Feed, Token
 from otelbridge.otel.intake import Intake
-from otelbridge.otel.items import Items
+from otelbridge.otel.items import Items, Opened, Slice
 from otelbridge.otel.outbox import Batch, Outbox
 from otelbridge.otel.passages import passage
 from otelbridge.otel.progress import Progress
 from otelbridge.otel.request import BRIDGE
 from otelbridge.otel.resend import resend
 from otelbridge.otel.sender import Fate, Sender
-from otelbridge.spool import Frame, ReadCache
 
 __all__ = ["UNSENDABLE", "Lane", "Refusals"]
 
@@ -50,7 +48,6 @@ _IDLE_SECONDS = 0.25  # without news: another process may have written
 _STUCK_SECONDS = 0.5  # without room: then frames that wait are counted all the same
 _COMMIT_SECONDS = 1.0
 _WINDOW_BYTES = 32 << 20
-_SLICE_FRAMES = 16  # mapped without a pause: about half a millisecond with 10 lines each
 _ATTEMPTS = 5  # at a batch that fails before it comes to an answer
 _FIRST_PAUSE_SECONDS = 0.25
 
@@ -66,7 +63,6 @@ class Lane:
         signal: Signal,
         consumer: str,
         spools: list[Path],
-        reads: ReadCache,
         items: Items,
         state_path: Path,
         intake: Intake,
@@ -85,13 +81,13 @@ class Lane:
         self._limits = limits
         self._concurrency = Concurrency(max(1, min(8, limits.max_queue // limits.max_batch)))
         self._on_loss = on_loss
-        self._progress = Progress(state_path, consumer=consumer, reads=reads, spools=spools)
+        self._progress = Progress(state_path, consumer=consumer, items=items, spools=spools)
         self.ledger = self._progress.ledger
         self._in_flight: dict[asyncio.Task[None], Batch] = {}
         self._news = asyncio.Event()
         self._room = asyncio.Event()  # a request has come back
         self._counting = asyncio.Lock()
-        self._found: deque[tuple[Feed, deque[Frame], int]] = deque()  # read and not taken yet
+        self._found: deque[tuple[Feed, deque[Slice], int]] = deque()  # read and not taken yet
         self.task: LastingTask | None = None
         self._flush = False
         self._idle_rounds = 0
@@ -154,9 +150,9 @@ class Lane:
             self._had_room = time.monotonic()
             writers = [(feed, feed.last_boot) for feed in self._progress.feeds]
             found = await asyncio.to_thread(self._progress.read_blocking, _READ_BYTES, _READ_FRAMES)
-            self._found.extend((feed, deque(frames), time.time_ns()) for feed, frames in found)
+            self._found.extend((feed, deque(pieces), time.time_ns()) for feed, pieces in found)
             moved = bool(self._found)
-            full = any(feed.follows or _is_plenty(frames) for feed, frames, _ in self._found)
+            full = any(feed.follows or _is_plenty(pieces) for feed, pieces, _ in self._found)
             await self._take()
             # Looked up before the read: when that found nothing, all is read that an earlier process wrote.
             for feed, boot in writers if not moved else ():
@@ -192,50 +188,33 @@ class Lane:
 
     async def _take(self) -> None:
         while self._found:
-            feed, frames, read_ns = self._found[0]
-            while frames:
-                self._take_some(feed, frames, read_ns)
+            feed, pieces, read_ns = self._found[0]
+            while pieces:
+                self._take_slice(feed, pieces.popleft(), read_ns)
                 self._launch()
                 await asyncio.sleep(0)
             self._found.popleft()
 
-    def _take_some(self, feed: Feed, frames: deque[Frame], read_ns: int) -> None:
-        """Take frames for a moment."""
+    def _take_slice(self, feed: Feed, piece: Slice, read_ns: int) -> None:
         self._progress.dirty = True
-        emitted: dict[str, int] = {}
         try:
-            for _ in range(min(_SLICE_FRAMES, len(frames))):
-                self._take_one(feed, frames.popleft(), read_ns, emitted)
-        finally:
-            self._emit(emitted)
-
-    def _take_one(self, feed: Feed, frame: Frame, read_ns: int, emitted: dict[str, int]) -> None:
-        try:
-            if frame.boot != feed.boot:
-                self._written_by(feed, frame.boot)
-            found = self._counted(feed, frame, emitted)
+            if piece.boot != feed.boot:
+                self._written_by(feed, piece.boot)
+            opened = self._counted(feed, piece)
         except Exception:
-            feed.token(frame, read_ns)  # it stays open: not sent, but not passed over either
+            feed.tokens(piece, None, read_ns)  # they stay open: not sent, but not passed over either
             raise
-        if found is None:
-            token = feed.token(frame, read_ns)
-            if token is not None:
+        parts: list[tuple[Part, Token]] = []
+        for item, token in zip(opened.items, feed.tokens(piece, opened, read_ns), strict=True):
+            if token is None:
+                continue
+            if isinstance(item, Part):
+                parts.append((item, token))
+            elif item is None:
                 token.release()
-            return
-        item, counts = found
-        if isinstance(item, Notice):
-            token = feed.token(frame, read_ns, BRIDGE, "", counts)
-            if token is not None:
+            else:
                 self.intake.notice(item, token)
-        else:
-            token = feed.token(frame, read_ns, item.worker.worker_id, item.invocation_id, counts)
-            if token is not None:
-                self.intake.part(item, token, feed)
-
-    def _emit(self, emitted: dict[str, int]) -> None:
-        """Records by worker, of frames that were seen for the first time. They are counted in one go, before anybody looks."""
-        for worker_id, count in emitted.items():
-            self.ledger.emit(worker_id, count)
+        self.intake.parts(parts, feed)
 
     def _written_by(self, feed: Feed, boot: int) -> None:
         """Another process writes there now: invocations that wait for their end will have none."""
@@ -251,39 +230,34 @@ class Lane:
     async def _count_ahead(self) -> bool:
         """Count frames that can't be sent yet; whether there were some."""
         async with self._counting:
-            found = await asyncio.to_thread(self._progress.scan_blocking, _READ_BYTES)
-            for feed, frames in found:
-                for start in range(0, len(frames), _SLICE_FRAMES):
-                    emitted: dict[str, int] = {}
-                    for frame in frames[start : start + _SLICE_FRAMES]:
-                        self._counted(feed, frame, emitted)
-                    self._emit(emitted)
+            found = await asyncio.to_thread(self._progress.scan_blocking, _READ_BYTES, _READ_FRAMES)
+            for feed, pieces in found:
+                for piece in pieces:
+                    self._counted(feed, piece)
                     await asyncio.sleep(0)
         return bool(found)
 
-    def _counted(self, feed: Feed, frame: Frame, emitted: dict[str, int]) -> tuple[SpoolItem, Counts] | None:
-        """Decode a frame; what is in it is added to `emitted` when it is seen for the first time."""
-        first = frame.position > feed.counted
-        if first:
-            feed.counted = frame.position
+    def _counted(self, feed: Feed, piece: Slice) -> Opened:
+        """Open a slice; what is in it is emitted when it is seen for the first time."""
+        opened = self._items.open(piece)
+        if piece.end > feed.counted:
+            fresh = piece.after(feed.counted)
+            self._emit(opened if fresh is piece else self._items.open(fresh))
+            feed.counted = piece.end
             self._progress.dirty = True
-        try:
-            found = item, counts = self._items.of(feed.name, frame)
-        except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
-            if first:
-                self.undecodable += 1
-                defect = None if isinstance(e, msgspec.DecodeError | UnicodeDecodeError | RecursionError) else e
-                _log.error("export of %s: a frame of the spool can't be read and is left out", self.signal, exc_info=defect)
-            return None
-        if first:
-            if not isinstance(item, Notice):
-                worker_id = item.worker.worker_id
-                emitted[worker_id] = emitted.get(worker_id, 0) + (counts.logs if self._of_logs else counts.spans)
-            else:
-                if self._of_logs:
-                    emitted[BRIDGE] = emitted.get(BRIDGE, 0) + 1
-                self._lost_before(item)
-        return found
+        return opened
+
+    def _emit(self, opened: Opened) -> None:
+        for worker_id, records in (opened.logs if self._of_logs else opened.spans).items():
+            self.ledger.emit(worker_id, records)
+        if self._of_logs:
+            self.ledger.emit(BRIDGE, len(opened.notices))
+        for notice in opened.notices:
+            self._lost_before(notice)
+        for error in opened.errors:
+            self.undecodable += 1
+            defect = None if isinstance(error, msgspec.DecodeError | UnicodeDecodeError | RecursionError) else error
+            _log.error("export of %s: a frame of the spool can't be read and is left out", self.signal, exc_info=defect)
 
     def _lost_before(self, notice: Notice) -> None:
         """What the spool's writer had to leave out is told by notices: it was emitted, and dropped."""
@@ -382,6 +356,6 @@ class Lane:
         return self._outbox.queued
 
 
-def _is_plenty(frames: Collection[Frame]) -> bool:
+def _is_plenty(pieces: Collection[Slice]) -> bool:
     """Whether a read has got half of what it asks for at most: then the next one need not wait."""
-    return 2 * len(frames) >= _READ_FRAMES or 2 * sum(len(frame.payload) for frame in frames) >= _READ_BYTES
+    return 2 * sum(len(piece.frames) for piece in pieces) >= _READ_FRAMES or 2 * sum(piece.bytes for piece in pieces) >= _READ_BYTES

@@ -23,7 +23,7 @@ from otelbridge.otel.aggregate import Aggregate
 from otelbridge.otel.deadletter import DeadLetters
 from otelbridge.otel.destination import takes
 from otelbridge.otel.environment import MetricsOptions
-from otelbridge.otel.items import Items
+from otelbridge.otel.items import Items, Slice
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.measures import Measure
@@ -33,7 +33,7 @@ from otelbridge.otel.resend import resend
 from otelbridge.otel.sampling import Sampling
 from otelbridge.otel.sender import Fate, Sender
 from otelbridge.otel.series import Series, copied, difference
-from otelbridge.spool import Frame, Position, ReadCache, SpoolReader
+from otelbridge.spool import Position, SpoolReader
 
 __all__ = ["CONSUMER", "MetricsLane", "MetricsTarget"]
 
@@ -42,7 +42,7 @@ _log = logging.getLogger("otelbridge.otel")
 CONSUMER = "export.metrics"
 _READ_BYTES = 256 << 10
 _READ_FRAMES = 1024
-_TURN_FRAMES = 128
+_TURN_SLICES = 4
 _ROUND_SECONDS = 1.0
 _LEAST_PATIENCE_SECONDS = 5.0
 
@@ -95,7 +95,6 @@ class MetricsLane:
         self,
         *,
         spools: list[Path],
-        reads: ReadCache,
         items: Items,
         state_path: Path,
         targets: list[MetricsTarget],
@@ -106,7 +105,6 @@ class MetricsLane:
         on_end: Callable[[Part], None] | None = None,
         on_damage: Callable[[str, int], None] | None = None,
     ) -> None:
-        self._reads = reads
         self._items = items
         self._on_end = on_end
         self._on_damage = on_damage
@@ -191,16 +189,16 @@ class MetricsLane:
                 more = True
                 while more:
                     try:
-                        frames, follows = await asyncio.to_thread(self._reads.read, reader, _READ_BYTES, _READ_FRAMES)
+                        pieces, follows = await asyncio.to_thread(self._items.read, reader, _READ_BYTES, _READ_FRAMES)
                     except OSError as e:  # the other spools come first
-                        failed, frames, follows = e, [], False
+                        failed, pieces, follows = e, [], False
                     # What comes while these are taken in waits for the next round: one would never be done under load else.
-                    more = follows or len(frames) >= _READ_FRAMES or sum(len(frame.payload) for frame in frames) >= _READ_BYTES
-                    self._dirty = self._dirty or bool(frames)
-                    for begin in range(0, len(frames), _TURN_FRAMES):
-                        if begin:
+                    more = follows or sum(len(p.frames) for p in pieces) >= _READ_FRAMES or sum(p.bytes for p in pieces) >= _READ_BYTES
+                    self._dirty = self._dirty or bool(pieces)
+                    for number, piece in enumerate(pieces):
+                        if number and number % _TURN_SLICES == 0:
                             await asyncio.sleep(0)
-                        self._take(name, frames[begin : begin + _TURN_FRAMES])
+                        self._take(name, piece)
                     self._read_up(name, reader)
             if failed is not None:
                 raise failed
@@ -221,24 +219,21 @@ class MetricsLane:
     def _changed(self) -> None:
         self._dirty = True
 
-    def _take(self, spool: str, frames: list[Frame]) -> None:
+    def _take(self, spool: str, piece: Slice) -> None:
         """Take in frames, and note how far: nobody may see the one without the other."""
-        position = self._positions[spool]
-        try:
-            for frame in frames:
-                try:
-                    item = self._items.item(spool, frame)
-                    if isinstance(item, Part):
-                        self._record(item)
-                    elif item.fields.get("event") == "otelbridge.spool.cut":
-                        self._damage(spool, item.fields["bytes"])
-                except msgspec.DecodeError:
-                    pass
-                except Exception:  # of one invocation: the others must not be missed for it
-                    _log.exception("metrics: an invocation in spool %s can't be counted", spool)
-                position = frame.position
-        finally:
-            self._positions[spool] = position
+        items, errors = self._items.items(piece)
+        for error in errors:
+            if not isinstance(error, msgspec.DecodeError):
+                _log.error("metrics: a frame of spool %s can't be read", spool, exc_info=error)
+        for item in items:
+            try:
+                if isinstance(item, Part):
+                    self._record(item)
+                elif item is not None and item.fields.get("event") == "otelbridge.spool.cut":
+                    self._damage(spool, item.fields["bytes"])
+            except Exception:  # of one invocation: the others must not be missed for it
+                _log.exception("metrics: an invocation in spool %s can't be counted", spool)
+        self._positions[spool] = piece.end
 
     def _record(self, part: Part) -> None:
         if part.end is None:

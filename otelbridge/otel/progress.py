@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from otelbridge.otel.feed import Feed
+from otelbridge.otel.items import Items, Slice
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger
 from otelbridge.otel.passages import Passages
-from otelbridge.spool import Frame, ReadCache
 
 __all__ = ["Progress"]
 
@@ -25,12 +25,12 @@ __all__ = ["Progress"]
 class Progress:
     """See the module's text. Spools are told apart by the name of their directory; `feeds` are those that are read."""
 
-    def __init__(self, path: Path, *, consumer: str, reads: ReadCache, spools: Sequence[Path]) -> None:
+    def __init__(self, path: Path, *, consumer: str, items: Items, spools: Sequence[Path]) -> None:
         self.ledger = Ledger()
         self.passages = Passages()
         self.dirty = False  # something is to be noted
         self._consumer = consumer
-        self._reads = reads
+        self._items = items
         self._journal = Journal(path)
         self._states = self._restore()  # of spools that are not read, or not yet
         self.feeds: list[Feed] = []
@@ -42,17 +42,17 @@ class Progress:
         if all(feed.directory != directory for feed in self.feeds):
             state = self._states.get(directory.name)
             self.feeds.append(
-                Feed(directory, consumer=self._consumer, reads=self._reads, ledger=self.ledger, passages=self.passages, state=state)
+                Feed(directory, consumer=self._consumer, items=self._items, ledger=self.ledger, passages=self.passages, state=state)
             )
             self._states.pop(directory.name, None)
 
-    def read_blocking(self, max_bytes: int, max_frames: int) -> list[tuple[Feed, list[Frame]]]:
+    def read_blocking(self, max_bytes: int, max_frames: int) -> list[tuple[Feed, list[Slice]]]:
         """The next frames of every spool that has some, to be sent."""
-        return [(feed, frames) for feed in self.feeds if (frames := feed.read_blocking(max_bytes, max_frames))]
+        return [(feed, found) for feed in self.feeds if (found := feed.read_blocking(max_bytes, max_frames))]
 
-    def scan_blocking(self, max_bytes: int) -> list[tuple[Feed, list[Frame]]]:
+    def scan_blocking(self, max_bytes: int, max_frames: int) -> list[tuple[Feed, list[Slice]]]:
         """The next frames that have not been counted yet."""
-        return [(feed, frames) for feed in self.feeds if (frames := feed.scan_blocking(max_bytes))]
+        return [(feed, found) for feed in self.feeds if (found := feed.scan_blocking(max_bytes, max_frames))]
 
     def commit(self) -> None:
         """Note what was settled and counted since the last time. About 20 us; no sync: a kill takes nothing of it."""

@@ -5,7 +5,6 @@ One writer per process and directory; any number of readers, each with its own d
 
 from __future__ import annotations
 
-from otelbridge.spool.cache import ReadCache
 from otelbridge.spool.cursor import waiting_bytes
 from otelbridge.spool.drops import read_pending as pending_drops
 from otelbridge.spool.frame import Frame, Position
@@ -18,7 +17,6 @@ __all__ = [
     "Backlog",
     "Frame",
     "Position",
-    "ReadCache",
     "SpoolReader",
     "SpoolWatch",
     "SpoolWriter",

@@ -1,67 +1,209 @@
-"""Items of frames, read once for all lanes."""
+"""Frames of spools and what they hold: read and decoded once for all lanes, and each lane gets what it would get alone."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import tempfile
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from otelbridge.model.count import Counts
-from otelbridge.model.part import Notice, SpoolItem, encode
+from otelbridge.model.count import Counts, count
+from otelbridge.model.part import Notice, SpoolItem, decode, encode
 from otelbridge.model.trace import FetchEvent, Subrequest
-from otelbridge.otel.items import Items
-from otelbridge.spool import Frame, Position
+from otelbridge.otel import items as items_room
+from otelbridge.otel.items import Items, Slice, slices
+from otelbridge.spool import Frame, Position, SpoolReader, SpoolWriter
 from tests.otel.conftest import new_part
 
+STEPS = st.lists(
+    st.one_of(st.tuples(st.just("append"), st.integers(1, 5)), st.tuples(st.integers(0, 2), st.integers(1, 4))), min_size=1, max_size=60
+)
 
-def frame(text: str, *, at: int, boot: int = 1, time_ns: int = 5) -> Frame:
-    """A frame of a notice."""
-    return Frame(Position(1, at), Position(1, at + 100), time_ns, boot, encode(Notice(time_ns, "info", text)))
+
+def payloads(pieces: list[Slice]) -> list[bytes]:
+    """What the frames of slices hold."""
+    return [frame.payload for piece in pieces for frame in piece.frames]
 
 
-def test_the_same_frame_is_read_once() -> None:
-    """Whoever asks for a frame again gets the same item; another spool, boot, place or time is another frame."""
+@settings(max_examples=60)
+@given(steps=STEPS, max_bytes=st.sampled_from([0, 2_000, 1 << 20]), damaged=st.none() | st.integers(0, 40))
+def test_each_reader_gets_every_frame_once(steps: list[tuple[Any, int]], max_bytes: int, damaged: int | None) -> None:
+    """Whoever reads when, from however many segments, with a damaged frame or none: each gets what a reader alone gets."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "spool"
+        writer = SpoolWriter(directory, segment_bytes=200, sync_ms=0)
+        items = Items(max_bytes=max_bytes)
+        readers = [SpoolReader(directory, f"c{i}") for i in range(3)]
+        got: list[list[bytes]] = [[], [], []]
+        number = 0
+        for who, some in [*steps, ("append", 3)]:
+            if who == "append":
+                for _ in range(some):
+                    writer.append(b"%d" % number + b"-" * (number % 30))
+                    number += 1
+                    if number == damaged:
+                        _damage_last(directory)
+            else:
+                got[who] += payloads(items.read(readers[who], 150, some)[0])
+        alone = SpoolReader(directory, None)
+        for reader, frames in zip([*readers, alone], [*got, []], strict=True):
+            while more := payloads(items.read(reader, 150, 10)[0]) if reader is not alone else [f.payload for f in alone.read(150, 10)]:
+                frames += more
+            assert len(frames) >= number - 1
+            assert frames == sorted(set(frames), key=lambda payload: int(payload.rstrip(b"-")))
+            reader.close()
+        assert got[0] == got[1] == got[2]
+        assert {(reader.damaged_bytes, reader.position) for reader in readers} == {(alone.damaged_bytes, alone.position)}
+        writer.close()
+
+
+def _damage_last(directory: Path) -> None:
+    """Flip the last byte of the newest segment that has a frame: it belongs to a payload."""
+    path = max(path for path in directory.glob("*.seg") if path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reader gets the same slices without the file, and is told that others were before it; a third, from elsewhere, reads."""
+    writer = SpoolWriter(tmp_path, sync_ms=0)
+    for number in range(10):
+        writer.append(b"%d" % number)
+    items, (first, second, third) = Items(), (SpoolReader(tmp_path, name) for name in "abc")
+    found, follows = items.read(first, 1 << 20, 4)
+    assert (payloads(found), follows) == ([b"0", b"1", b"2", b"3"], False)
+
+    def refuse(*_: object) -> Any:
+        raise OSError("not from the file")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(second, "_read_segment", refuse)
+        assert items.read(second, 1 << 20, 2) == (found, True)
+        with pytest.raises(OSError, match="not from the file"):
+            items.read(second, 1 << 20, 2)
+    assert second.position == first.position == found[-1].end
+    third.seek(found[0].frames[0].position)
+    assert payloads(items.read(third, 1 << 20, 2)[0]) == [b"1", b"2"]
+    for reader in (first, second, third):
+        reader.close()
+    writer.close()
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
+    """Of 1,000 frames, read in small pieces, only the newest that fit into the bound are known."""
+    with contextlib.closing(SpoolWriter(tmp_path, sync_ms=0)) as writer:
+        for _ in range(1000):
+            writer.append(b"x" * 100)
+    items, (first, second) = Items(max_bytes=50_000), (SpoolReader(tmp_path, name) for name in "ab")
+    while items.read(first, 1 << 20, 10)[0]:
+        pass
+    told = [items.read(second, 1 << 20, 10)[1] for _ in range(100)]
+    assert not any(told)  # each that it reads takes the place of one that it would come to
+    assert 0 < items.kept_bytes <= 50_000
+    first.close()
+    second.close()
+
+
+@given(sizes=st.lists(st.integers(1, 200_000), max_size=100), segments=st.lists(st.integers(0, 100), max_size=3))
+def test_slices_are_short(sizes: list[int], segments: list[int]) -> None:
+    """All frames in order, none of two segments in one slice, each slice as long as it may be."""
+    frames, at, segment = [], 16, 1
+    for number, size in enumerate(sizes):
+        if number in segments:
+            segment, at = segment + 1, 16
+        frames.append(Frame(Position(segment, at), Position(segment, at + size), number, segment, bytes(size)))
+        at += size
+    found = slices(frames)
+    assert [frame for piece in found for frame in piece.frames] == frames
+    for piece in found:
+        assert piece.bytes == sum(len(frame.payload) for frame in piece.frames)
+        assert {(frame.boot, frame.start.segment) for frame in piece.frames} == {(piece.boot, piece.end.segment)}
+        assert len(piece.frames) == 1 or (len(piece.frames) <= 32 and piece.bytes <= 128 << 10)
+    for piece, following in itertools.pairwise(found):
+        more = following.frames[0]
+        full = len(piece.frames) == 32 or piece.bytes + len(more.payload) > 128 << 10
+        assert full or more.start.segment != piece.end.segment
+
+
+@given(count=st.integers(1, 32), after=st.integers(0, 31))
+def test_the_rest_of_a_slice(count: int, after: int) -> None:
+    """What ends behind a position is the slice itself, or one with its last frames."""
+    (piece,) = slices([Frame(Position(1, 16 + i), Position(1, 17 + i), i, 1, b"x") for i in range(count)])
+    after = min(after, count - 1)
+    rest = piece.after(Position(1, 16 + after))
+    assert (rest.frames, rest.bytes) == (piece.frames[after:], count - after)
+    assert (rest is piece) == (after == 0)
+
+
+def spooled(tmp_path: Path, *found: SpoolItem | bytes) -> SpoolReader:
+    """A reader of a spool that holds these."""
+    with contextlib.closing(SpoolWriter(tmp_path / "main", sync_ms=0)) as writer:
+        for item in found:
+            writer.append(item if isinstance(item, bytes) else encode(item))
+    return SpoolReader(tmp_path / "main", None)
+
+
+def test_a_slice_is_opened_once(tmp_path: Path) -> None:
+    """Whoever opens a slice that others opened gets the same; what stands in it is told frame by frame and by worker."""
+    first, second = new_part("a", "b", worker="one"), new_part("c", worker="two")
+    lost = Notice(5, "warn", "lost")
     items = Items()
-    first, counts = items.of("main", frame("a", at=0))
-    assert (first.time_ns, counts) == (5, Counts(logs=1))
-    assert items.of("main", frame("a", at=0))[0] is first
-    for other, spool in (
-        (frame("b", at=0), "loader-1"),
-        (frame("b", at=0, boot=2), "main"),
-        (frame("b", at=0, time_ns=6), "main"),
-        (frame("b", at=100), "main"),
-    ):
-        found, _ = items.of(spool, other)
-        assert isinstance(found, Notice)
-        assert found.text == "b"
+    ((piece,), _) = items.read(spooled(tmp_path, first, lost, b"\xc1", second, first), 1 << 20, 10)
+    opened = items.open(piece)
+    assert items.open(piece) is opened
+    assert items.items(piece) == (opened.items, opened.errors)
+    assert opened.items == [first, lost, None, second, first]
+    assert opened.counts == [count(first), Counts(logs=1), Counts(), count(second), count(first)]
+    nobody = ("", "")
+    assert opened.owners == [("one", first.invocation_id), nobody, nobody, ("two", second.invocation_id), ("one", first.invocation_id)]
+    assert (opened.logs, opened.spans) == ({"one": 4, "two": 1}, {"one": 2, "two": 1})
+    assert opened.notices == [lost]
+    assert [type(error) for error in opened.errors] == [msgspec.DecodeError]
 
 
-def test_who_comes_last_keeps_nothing() -> None:
-    """An item that is asked for alone is that of the others when they have read it, else it is read and not kept."""
+def test_who_comes_last_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items that are asked for alone are those of the others when they have opened the slice, else they are read and not kept."""
     items = Items()
-    alone = items.item("main", frame("a", at=0))
-    assert isinstance(alone, Notice)
-    assert (alone.text, items.kept_bytes) == ("a", 0)
-    kept, _ = items.of("main", frame("a", at=0))
-    assert items.item("main", frame("a", at=0)) is kept
+    ((piece,), _) = items.read(spooled(tmp_path, part := new_part("a"), b"\xc1"), 1 << 20, 10)
+    kept = items.kept_bytes
+    decoded: list[bytes] = []
+
+    def counted(payload: bytes) -> SpoolItem:
+        decoded.append(payload)
+        return decode(payload)
+
+    monkeypatch.setattr(items_room, "decode", counted)
+    found = [items.items(piece) for _ in range(2)]
+    assert [(one[0], [type(error) for error in one[1]]) for one in found] == [([part, None], [msgspec.DecodeError])] * 2
+    assert (len(decoded), items.kept_bytes) == (4, kept)
+    items.open(piece)
+    items.items(piece)
+    assert len(decoded) == 6
+    assert items.kept_bytes > kept
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """The oldest items go when there are too many bytes of them, and one that is large is not kept at all."""
-    frames = [frame("x" * 100, at=at) for at in range(0, 100_000, 100)]
-    items = Items(max_bytes=100_000)
-    first = items.of("main", frames[0])[0]
-    for one in frames:
-        items.of("main", one)
-    assert items.of("main", frames[0])[0] is not first
-    last = items.of("main", frames[-1])[0]
-    assert items.of("main", frames[-1])[0] is last
-    large = frame("y" * 1_000, at=200_000)
-    assert items.of("main", large)[0] is not items.of("main", large)[0]
-    assert items.kept_bytes <= 100_000
+def test_a_large_slice_is_not_kept_open(tmp_path: Path) -> None:
+    """What takes more than a sixteenth of the bound is opened for each who asks, and so is what has been let go of meanwhile."""
+    items = Items(max_bytes=200_000)
+    reader = spooled(tmp_path, *[new_part("x" * 20) for _ in range(200)])
+    ((small,), _) = items.read(reader, 1 << 20, 3)
+    assert items.open(small) is items.open(small)
+    ((large,), _) = items.read(reader, 1 << 20, 20)
+    assert items.open(large) is not items.open(large)
+    ((waiting,), _) = items.read(reader, 1 << 20, 3)
+    while found := items.read(reader, 1 << 20, 3)[0]:
+        items.open(found[0])
+    assert items.open(waiting) is not items.open(waiting)
+    assert 0 < items.kept_bytes <= 200_000
 
 
 def requested(number: int, headers: dict[str, str]) -> SpoolItem:
@@ -87,27 +229,18 @@ KINDS: dict[str, Callable[[int], SpoolItem]] = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_the_bound_is_that_of_memory(make: Callable[[int], SpoolItem]) -> None:
+def test_the_bound_is_that_of_memory(make: Callable[[int], SpoolItem], tmp_path: Path) -> None:
     """Whatever the items are, they take no more memory than was promised, and no less than a fifth of it."""
     limit = 1 << 20
-    payloads = [encode(make(number)) for number in range(1_500)]
+    reader = spooled(tmp_path, *[make(number) for number in range(1_500)])
     items = Items(max_bytes=limit)
-    places = itertools.count(1 << 20, 100)
     tracemalloc.start()
     try:
-        for payload in payloads:
-            at = next(places)
-            items.of("main", Frame(Position(70_000, at), Position(70_000, at + 100), 1 << 60, 1 << 60, payload))
+        while found := items.read(reader, 64 << 10, 8)[0]:
+            for piece in found:
+                items.open(piece)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert limit // 2 < items.kept_bytes <= limit
     assert limit // 5 < held <= limit
-
-
-def test_a_frame_that_cannot_be_read() -> None:
-    """It says so each time it is asked for."""
-    items = Items()
-    for _ in range(2):
-        with pytest.raises(msgspec.DecodeError):
-            items.of("main", Frame(Position(1, 0), Position(1, 9), 5, 1, b"\xc1"))

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from otelbridge.otel.feed import Feed
+from otelbridge.otel.items import Items
 from otelbridge.otel.journal import Journal
 from otelbridge.otel.ledger import Account, Ledger, total
 from otelbridge.otel.passages import Passages
 from otelbridge.otel.request import Request
 from otelbridge.otel.sender import Sender
 from otelbridge.otel.transport import Accepted
-from otelbridge.spool import ReadCache, SpoolReader, SpoolWriter
+from otelbridge.spool import SpoolReader, SpoolWriter
 
 WORKER = st.sampled_from(["a", "b", "c", "d"])
 COUNT = st.integers(1, 50)
@@ -170,14 +171,14 @@ class FeedMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp()) / "spool"
         self.writer = SpoolWriter(self.directory, segment_bytes=300, sync_ms=0)
         self.appended = 0
-        self.reads = ReadCache(max_bytes=100)
+        self.items = Items(max_bytes=2_000)
         self.settled: dict[int, int] = {}  # by frame: how often it was settled and noted
         self.pending: list[int] = []
         self.states: list[dict[str, Any]] = []
         self.start(None)
 
     def start(self, state: dict[str, Any] | None) -> None:
-        self.feed = Feed(self.directory, consumer="c", reads=self.reads, ledger=Ledger(), passages=Passages(), state=state)
+        self.feed = Feed(self.directory, consumer="c", items=self.items, ledger=Ledger(), passages=Passages(), state=state)
         self.tokens: dict[int, Any] = {}
         self.pending = []
 
@@ -189,12 +190,12 @@ class FeedMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 5))
     def read(self, count: int) -> None:
-        for frame in self.feed.read_blocking(1000, count):
-            number = int(frame.payload.rstrip(b"x"))
-            token = self.feed.token(frame, 1)
-            if token is not None:
-                assert number not in self.settled, "a frame that was noted as done came again"
-                self.tokens[number] = token
+        for piece in self.feed.read_blocking(1000, count):
+            for frame, token in zip(piece.frames, self.feed.tokens(piece, None, 1), strict=True):
+                number = int(frame.payload.rstrip(b"x"))
+                if token is not None:
+                    assert number not in self.settled, "a frame that was noted as done came again"
+                    self.tokens[number] = token
 
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
@@ -247,23 +248,23 @@ TestFeed.settings = settings(max_examples=25)  # each makes files and a thread
 
 def test_progress_waits_for_a_read_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While frames are being read, all before them is done and nothing more: a stop in that moment passes none of them over."""
-    feed = Feed(tmp_path / "spool", consumer="c", reads=ReadCache(), ledger=Ledger(), passages=Passages(), state=None)
+    feed = Feed(tmp_path / "spool", consumer="c", items=Items(), ledger=Ledger(), passages=Passages(), state=None)
     with contextlib.closing(feed), contextlib.closing(SpoolWriter(tmp_path / "spool", sync_ms=0)) as writer:
         writer.append(b"one")
         read, lows = feed.reader.read, []
 
         def looked_at(*limits: int) -> Any:
-            frames = read(*limits)
+            found = read(*limits)
             lows.append(feed.low)
-            return frames
+            return found
 
         monkeypatch.setattr(feed.reader, "read", looked_at)
-        (frame,) = feed.read_blocking(1000, 10)
-        assert [low < frame.position for low in (*lows, feed.low)] == [True, True]
-        token = feed.token(frame, 1)
+        (piece,) = feed.read_blocking(1000, 10)
+        assert [low < piece.end for low in (*lows, feed.low)] == [True, True]
+        (token,) = feed.tokens(piece, None, 1)
         assert token is not None
         token.release()
-        assert feed.low == frame.position
+        assert feed.low == piece.end
 
 
 @given(counts=st.dictionaries(WORKER, st.integers(0, 100), min_size=1), rejected=st.integers(0, 500))
@@ -286,12 +287,12 @@ def test_a_wiped_spool_is_not_skipped(tmp_path: Path) -> None:
     feed = Feed(
         tmp_path / "s",
         consumer="c",
-        reads=ReadCache(),
+        items=Items(),
         ledger=Ledger(),
         passages=Passages(),
         state={"low": (57, 900), "done": [], "counted": (57, 900)},
     )
-    assert [f.payload for f in feed.read_blocking(100, 10)] == [b"new"]
+    assert [f.payload for piece in feed.read_blocking(100, 10) for f in piece.frames] == [b"new"]
     feed.close()
     writer.close()
     assert SpoolReader(tmp_path / "s", "c").resumed

@@ -10,20 +10,21 @@
 #define INPUT_BYTES (1 << 19)
 #define OUTPUT_BYTES (1 << 21) /* a value takes less than three times its JSON's bytes: [1e1] is 5, and 13 as an AnyValue */
 #define MOST_LEFT (INPUT_BYTES / 24)
+#define MOST_PARTS 1024 /* of one call */
 #define SPARE_BYTES 1024 /* of a record besides its value and what the host gives: fixed fields and the lengths around each level */
 
-typedef struct {
-    uint64_t floor, ceiling, observed, sequence;
-    uint32_t lowest;  /* severity */
-    uint32_t longest; /* payload that no limit can concern */
-    uint32_t flags, invocation, ring; /* of the trace; bytes of what stands at the end */
-    char trace[32], span[16];
-    uint8_t data[]; /* the invocation's id, the ring */
-} Input;
+/* Packed: where it stands depends on what the host wrote before it. */
+typedef struct __attribute__((packed)) {
+    uint64_t floor, time, sequence;
+    uint32_t flags, ids, ring; /* of the trace; bytes of what stands at the end */
+    uint8_t data[]; /* trace id/span id/invocation id; the ring */
+} Part;
+
+#define TRACE 32 /* characters of ids */
+#define SPAN 16
 
 #define COMMON_BYTES 128 /* what all records of a part have, besides the invocation's id */
 
-/* Packed: where it stands depends on what the host wrote before it. */
 typedef struct __attribute__((packed)) {
     uint32_t length;
     uint8_t kind, level;
@@ -42,8 +43,11 @@ static const char *const LEVELS[] = {"debug", "log", "info", "warn", "error"};
 static _Alignas(8) uint8_t input[INPUT_BYTES];
 static uint8_t output[OUTPUT_BYTES];
 static struct { uint32_t index, at; } left[MOST_LEFT]; /* entries that Python has to do, and where their records belong */
+static uint32_t results[MOST_PARTS][2]; /* of each part */
 
 static uint8_t shared[INPUT_BYTES + COMMON_BYTES], *shared_end; /* what all records of a part have */
+static const uint8_t *invocation;
+static size_t invocation_bytes;
 static uint8_t own_span[10] = {0x52, 8};
 
 /* -------------------------------------------------------------------------------------------------------- records */
@@ -89,9 +93,9 @@ static uint8_t *plain(uint8_t *out) {
 }
 
 /* Bytes from hex; NULL if it is none. */
-static uint8_t *unhex(uint8_t *out, const char *text, size_t size) {
+static uint8_t *unhex(uint8_t *out, const uint8_t *text, size_t size) {
     for (size_t i = 0; i < size; i++) {
-        int high = digit_of((uint8_t)text[2 * i]), low = digit_of((uint8_t)text[2 * i + 1]);
+        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
         if (high < 0 || low < 0) return NULL;
         *out++ = (uint8_t)(high << 4 | low);
     }
@@ -99,26 +103,30 @@ static uint8_t *unhex(uint8_t *out, const char *text, size_t size) {
 }
 
 /* What the records of a part share: wire.py's _common(), and the span of those that were made in no span of the guest's. */
-static bool share(const Input *in) {
+static bool share(const Part *part) {
+    const uint8_t *ids = part->data;
+    if (part->ids < TRACE + SPAN + 2 || ids[TRACE] != '/' || ids[TRACE + 1 + SPAN] != '/') return false;
+    invocation = ids + TRACE + SPAN + 2;
+    invocation_bytes = part->ids - (TRACE + SPAN + 2);
     uint8_t *out = shared;
     *out++ = 0x59;
-    out = put(out, &in->observed, 8);
+    out = put(out, &part->time, 8); /* observed */
     out = put(out, "\x4A\x10", 2);
-    if (!unhex(out, in->trace, 16) || !unhex(own_span + 2, in->span, 8)) return false;
-    out += 16;
+    if (!unhex(out, ids, TRACE / 2) || !unhex(own_span + 2, ids + TRACE + 1, SPAN / 2)) return false;
+    out += TRACE / 2;
     *out++ = 0x45;
-    out = put(out, &in->flags, 4);
+    out = put(out, &part->flags, 4);
     *out++ = 0x32;
     uint8_t *attribute = out++;
     out = put(out, "\x0A\x12" "faas.invocation_id\x12", 21);
     uint8_t *value_at = out++;
-    out = close_field(value_at, put_field(out, 0x0A, in->data, in->invocation));
+    out = close_field(value_at, put_field(out, 0x0A, invocation, invocation_bytes));
     out = close_field(attribute, out);
     shared_end = put(out, "\x32\x2A\x0A\x11otelbridge.source\x12\x15\x0A\x13" "dynamic-worker-tail", 44);
     return true;
 }
 
-static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint64_t time, uint64_t sequence) {
+static uint8_t *record(uint8_t *out, const Header *entry, uint64_t time, uint64_t sequence) {
     const char *level = LEVELS[entry->level];
     *out++ = 0x12;
     uint8_t *start = out++;
@@ -152,7 +160,7 @@ static uint8_t *record(uint8_t *out, const Input *in, const Header *entry, uint6
     uint8_t *value_at = out++;
     *out++ = 0x0A;
     uint8_t *text_at = out++;
-    out = put(out, in->data, in->invocation);
+    out = put(out, invocation, invocation_bytes);
     *out++ = '-';
     out = put(out, digit, size);
     out = close_field(text_at, out);
@@ -235,6 +243,7 @@ static uint8_t *span(uint8_t *out) {
 __attribute__((export_name("input"))) uint8_t *input_at(void) { return input; }
 __attribute__((export_name("output"))) uint8_t *output_at(void) { return output; }
 __attribute__((export_name("left"))) void *left_at(void) { return left; }
+__attribute__((export_name("results"))) void *results_at(void) { return results; }
 
 /* The next entry of a ring, or NULL at its end or at what is none: as in model/ring.py. */
 static const Header *next_entry(const uint8_t **ring, const uint8_t *stop) {
@@ -246,61 +255,93 @@ static const Header *next_entry(const uint8_t **ring, const uint8_t *stop) {
     return entry;
 }
 
-/* How many log records (low 32 bits) and opened spans the ring of so many bytes stands for that the host wrote at `input`. */
-__attribute__((export_name("count"))) uint64_t count(void) {
-    const uint8_t *ring = input + sizeof(uint32_t), *stop = ring + *(const uint32_t *)input;
-    uint64_t logs = 0, opened = 0;
-    for (const Header *entry; (entry = next_entry(&ring, stop));) {
-        logs += entry->kind <= DIAGNOSTIC;
-        opened += entry->kind == SPAN_OPEN;
+/* How many log records and opened spans each ring stands for. The host wrote at `input` how many rings there are, how long each is,
+ * and the rings. */
+__attribute__((export_name("counts"))) uint32_t counts(void) {
+    const uint32_t *sizes = (const uint32_t *)input, many = *sizes++;
+    const uint8_t *ring = (const uint8_t *)(sizes + many);
+    for (uint32_t i = 0; i < many; i++) {
+        const uint8_t *stop = ring + sizes[i];
+        uint32_t logs = 0, opened = 0;
+        for (const Header *entry; (entry = next_entry(&ring, stop));) {
+            logs += entry->kind <= DIAGNOSTIC;
+            opened += entry->kind == SPAN_OPEN;
+        }
+        results[i][0] = logs;
+        results[i][1] = opened;
+        ring = stop;
     }
-    return logs | opened << 32;
+    return 0; /* bytes at `output` */
 }
 
-/* The records of the part that the host wrote at `input`, as fields of a ScopeLogs at `output`; bytes (32 bits), records (16 bits)
- * and entries that are left to Python (16 bits), or all ones when everything is. All lengths in Input are the host's, and fit. */
-__attribute__((export_name("logs"))) uint64_t logs(void) {
-    const Input *in = (const Input *)input;
-    const uint8_t *ring = in->data + in->invocation, *stop = ring + in->ring;
-    if (!share(in)) return UINT64_MAX;
-    uint8_t *out = output;
-    uint64_t next = in->floor, records = 0, index = 0, count = 0;
+static uint32_t left_count; /* of all parts */
+
+/* The records of a part as fields of a ScopeLogs; how many there are (16 bits), and how many entries are left to Python (16 bits). */
+static uint8_t *part_logs(uint8_t *out, const Part *part, uint32_t lowest, uint32_t longest, uint32_t *records) {
+    const uint8_t *ring = part->data + part->ids, *stop = ring + part->ring;
+    uint64_t next = part->floor, ceiling = part->time > next ? part->time : next;
+    uint32_t index = 0, made = 0, before = left_count;
     for (const Header *entry; (entry = next_entry(&ring, stop)); index++) {
-        uint64_t time = entry->time < in->ceiling ? entry->time : in->ceiling;
+        uint64_t time = entry->time < ceiling ? entry->time : ceiling;
         time = time >= next ? time : next;
         next = time + 1;
+        uint8_t *written = NULL;
         if (entry->kind <= TEXT) {
-            if (SEVERITY[entry->level] >= in->lowest) {
-                size_t most = 3 * (size_t)entry->length + 2 * in->invocation + SPARE_BYTES;
-                bool usual = !entry->extra && !entry->span && entry->length <= in->longest && most <= (size_t)(output + OUTPUT_BYTES - out);
-                uint8_t *made = usual ? record(out, in, entry, time, in->sequence + index) : NULL;
-                if (made) {
-                    out = made;
-                    records++;
-                } else {
-                    left[count].index = (uint32_t)index;
-                    left[count++].at = (uint32_t)(out - output);
-                }
-            }
-        } else if (entry->kind <= DIAGNOSTIC) {
-            left[count].index = (uint32_t)index;
-            left[count++].at = (uint32_t)(out - output);
+            if (SEVERITY[entry->level] < lowest) continue;
+            size_t most = 3 * (size_t)entry->length + 2 * invocation_bytes + SPARE_BYTES;
+            bool usual = !entry->extra && !entry->span && entry->length <= longest && most <= (size_t)(output + OUTPUT_BYTES - out);
+            if (usual) written = record(out, entry, time, part->sequence + index);
+        } else if (entry->kind > DIAGNOSTIC) {
+            continue;
+        }
+        if (written) {
+            out = written;
+            made++;
+        } else {
+            left[left_count].index = index;
+            left[left_count++].at = (uint32_t)(out - output);
         }
     }
-    return (uint64_t)(out - output) | records << 32 | count << 48;
+    *records = made | (left_count - before) << 16;
+    return out;
 }
 
-/* The spans of the JSON array of so many bytes that the host wrote at `input`, as fields of a ScopeSpans at `output`: bytes, or 0 for
- * what is left to Python. */
+/* The records of the parts that the host wrote at `input` behind how many there are and two limits: the lowest severity, and the
+ * longest payload that no limit can concern. Bytes at `output`. Of each part: where its records end, and see part_logs(); all ones
+ * when all of it is left to Python. All lengths are the host's, and fit. */
+__attribute__((export_name("logs"))) uint32_t logs(void) {
+    const uint32_t *limits = (const uint32_t *)input;
+    const uint8_t *next = (const uint8_t *)(limits + 3);
+    uint8_t *out = output;
+    left_count = 0;
+    for (uint32_t i = 0; i < limits[0]; i++) {
+        const Part *part = (const Part *)next;
+        uint32_t records = UINT32_MAX;
+        if (share(part)) out = part_logs(out, part, limits[1], limits[2], &records);
+        results[i][0] = (uint32_t)(out - output);
+        results[i][1] = records;
+        next = part->data + part->ids + part->ring;
+    }
+    return (uint32_t)(out - output);
+}
+
+/* The spans of the JSON array of invocations, of so many bytes, that the host wrote at `input`, as fields of a ScopeSpans: bytes at
+ * `output`, or 0 for what is left to Python. Of each invocation: where its spans end. */
 __attribute__((export_name("spans"))) uint32_t spans(void) {
     const uint32_t *size = (const uint32_t *)input;
     at = input + sizeof *size;
     if (*size > INPUT_BYTES - sizeof *size) return 0;
     end = at + *size;
     uint8_t *out = output;
+    uint32_t count = 0;
     if (!skip('[')) return 0;
     do {
-        if (!(out = span(out))) return 0;
+        if (count == MOST_PARTS || !skip('[')) return 0;
+        do {
+            if (!(out = span(out))) return 0;
+        } while (skip(','));
+        if (!skip(']')) return 0;
+        results[count++][0] = (uint32_t)(out - output);
     } while (skip(','));
     return skip(']') && at == end ? (uint32_t)(out - output) : 0;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <wasm_simd128.h>
 
 #include "protobuf.h"
 
@@ -22,7 +23,7 @@ static void space(void) {
 }
 
 static bool skip(uint8_t wanted) {
-    space();
+    if (at < end && *at <= ' ') space();
     if (at < end && *at == wanted) {
         at++;
         return true;
@@ -110,7 +111,19 @@ static uint8_t *characters(uint8_t *out) {
     for (;;) {
         /* With local pointers: what is written at `out` might be `at` itself for all the compiler knows. */
         const uint8_t *from = at, *stop = end;
-        while (from < stop && *from >= 0x20 && *from < 0x80 && *from != '"' && *from != '\\') *out++ = *from++;
+        uint32_t odd = 0;
+        while (!odd && stop - from >= 16) {
+            v128_t some = wasm_v128_load(from);
+            wasm_v128_store(out, some);
+            v128_t low = wasm_i8x16_lt(some, wasm_i8x16_splat(0x20)); /* and, as negative numbers, what is no ASCII */
+            v128_t ends = wasm_v128_or(wasm_i8x16_eq(some, wasm_i8x16_splat('"')), wasm_i8x16_eq(some, wasm_i8x16_splat('\\')));
+            odd = wasm_i8x16_bitmask(wasm_v128_or(low, ends));
+            int usual = odd ? __builtin_ctz(odd) : 16;
+            from += usual;
+            out += usual;
+        }
+        if (!odd)
+            while (from < stop && *from >= 0x20 && *from < 0x80 && *from != '"' && *from != '\\') *out++ = *from++;
         at = from;
         if (at >= end) return NULL;
         if (*at == '"') {
