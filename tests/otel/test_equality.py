@@ -44,7 +44,7 @@ def test_log_records_equal_the_stock_encoder(encoder: Encoder, parts: list[Part]
         rows = list(log_rows(part, structured=structured))
         assert len(rows) == count(part).logs
         ours = Request("logs")
-        ours.add(part.worker, encoder.log_records(part, structured=structured), RESOURCES)
+        ours.add(part.worker, encoder.log_records([part], structured=structured)[0], RESOURCES)
         assert ours.records == len(rows)
         stock = encode_logs(log_records(part, rows, worker_attributes(SHARED, part.worker)))
         assert flat(ours.message, "resource_logs", "scope_logs", "log_records") == flat(stock, "resource_logs", "scope_logs", "log_records")
@@ -70,7 +70,7 @@ def test_spans_equal_the_stock_encoder(encoder: Encoder, parts: list[Part]) -> N
     """Every span equals, field by field, what the SDK's types and encoder make of the same invocation."""
     rows = span_rows(parts)
     ours = Request("spans")
-    ours.add(parts[0].worker, encoder.spans(rows), RESOURCES)
+    ours.add(parts[0].worker, encoder.spans([rows])[0], RESOURCES)
     stock = encode_spans(spans(rows, worker_attributes(SHARED, parts[0].worker)))
     assert flat(ours.message, "resource_spans", "scope_spans", "spans") == flat(stock, "resource_spans", "scope_spans", "spans")
 
@@ -100,7 +100,7 @@ def test_shaped_records_keep_the_limits_and_say_so(encoder: Encoder, parts: list
     """Under any limits a record stays valid, within them, and is marked when something was cut."""
     request = Request("logs")
     for part in parts:
-        request.add(part.worker, encoder.log_records(part, shape=shape), RESOURCES)
+        request.add(part.worker, encoder.log_records([part], shape=shape)[0], RESOURCES)
     for _, _, record in flat(request.message, "resource_logs", "scope_logs", "log_records"):
         marked = any(a.key == "otelbridge.truncated" for a in record.attributes)
         if shape.body_bytes and record.body.WhichOneof("value") == "string_value":

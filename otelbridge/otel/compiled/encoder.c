@@ -105,6 +105,7 @@ static uint8_t *unhex(uint8_t *out, const uint8_t *text, size_t size) {
 /* What the records of a part share: wire.py's _common(), and the span of those that were made in no span of the guest's. */
 static bool share(const Part *part) {
     const uint8_t *ids = part->data;
+    if ((int64_t)(part->floor | part->time | part->sequence) < 0) return false; /* negative */
     if (part->ids < TRACE + SPAN + 2 || ids[TRACE] != '/' || ids[TRACE + 1 + SPAN] != '/') return false;
     invocation = ids + TRACE + SPAN + 2;
     invocation_bytes = part->ids - (TRACE + SPAN + 2);
