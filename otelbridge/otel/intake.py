@@ -11,6 +11,7 @@ import msgspec
 from otelbridge.model.count import count, count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
+from otelbridge.otel.alike import Alike
 from otelbridge.otel.destination import Destination
 from otelbridge.otel.encoder import Encoded, Encoder, notice_record
 from otelbridge.otel.feed import Feed, Token
@@ -153,6 +154,7 @@ class SpansIntake:
         self._sampling = sampling
         self._encoder = encoder
         self._shape = shape
+        self._alike = Alike(lambda part: encoder.spans([self._rows((part,), 1)])[0].data)
 
     def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
         self._send([one for one in found if self._goes_on(*one, feed)])
@@ -180,19 +182,34 @@ class SpansIntake:
         return False
 
     def _send(self, found: Sequence[tuple[Part, Token]]) -> None:
-        """Whole invocations; one by one if there is one among them that can't be mapped."""
+        """Whole invocations."""
+        span, add = self._alike.span, self._outbox.add
+        others: list[tuple[Part, Token]] = []
+        for part, token in found:
+            try:
+                data = span(part) if token.counts.spans == 1 else None
+                if data is None:
+                    others.append((part, token))
+                else:
+                    add(part.worker, Encoded(data, 1), token)
+            except Exception as e:
+                _give_up_unmappable([(part, token)], _spans_of, e)
+        if others:
+            self._send_others(others)
+
+    def _send_others(self, found: Sequence[tuple[Part, Token]]) -> None:
+        """One by one if there is one among them that can't be mapped."""
         try:
             made = self._encoded([self._rows((part,), token.counts.spans) for part, token in found])
         except Exception as e:
             if len(found) == 1:
                 return _give_up_unmappable(found, _spans_of, e)
             for one in found:
-                self._send([one])
+                self._send_others([one])
             return None
-        add = self._outbox.add
         for (part, token), records in zip(found, made, strict=True):
             try:
-                add(part.worker, records, token)
+                self._outbox.add(part.worker, records, token)
             except Exception as e:
                 _give_up_unmappable([(part, token)], _spans_of, e)
         return None

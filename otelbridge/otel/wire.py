@@ -27,6 +27,7 @@ __all__ = [
     "notice_record",
     "records",
     "spans",
+    "varint",
 ]
 
 _LOWEST, _HIGHEST, _MASK = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
@@ -36,7 +37,8 @@ _FIXED32: Final = struct.Struct("<I").pack
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200  # span flags: whether the parent is remote is known; it is
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number that is not negative, in as few bytes as it takes."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -45,7 +47,7 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SMALL: Final = [_varint(number) for number in range(4096)]
+_SMALL: Final = [varint(number) for number in range(4096)]
 
 
 # Short ASCII texts are by far the most frequent values: what stands before one, as a member of an array and of a map.
@@ -59,7 +61,7 @@ _NUMBER: Final = [b"\x12" + _SMALL[1 + len(_SMALL[number])] + b"\x18" + _SMALL[n
 
 
 def _size(number: int) -> bytes:
-    return _SMALL[number] if number < 4096 else _varint(number)
+    return _SMALL[number] if number < 4096 else varint(number)
 
 
 def field(tag: bytes, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from otelbridge.model.part import decode
@@ -41,7 +42,8 @@ async def test_what_cant_be_mapped_costs_only_itself(
     monkeypatch.setattr(Encoder, "log_records", faulty(Encoder.log_records))
     monkeypatch.setattr(intake, "span_rows", faulty(span_rows))
     async with exporting(collector.url) as exporter:
-        append(writer, *(new_part(f"{i}", worker="odd" if i == 2 else "demo") for i in range(5)))
+        odd = msgspec.structs.replace(new_part("2", worker="odd"), entrypoint="Odd")  # like none of the others
+        append(writer, *(odd if i == 2 else new_part(f"{i}") for i in range(5)))
         assert await exporter.drain(20)
         total = exporter.exports()["total"]
         lanes = list(exporter.lanes.values())
