@@ -6,6 +6,7 @@ third of what a span takes that is made from its attributes. The bytes are the s
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Callable
@@ -35,6 +36,7 @@ _START_NS, _END_NS = 0x1122_3344_5566_7788, 0x1223_3445_5667_7889
 _CPU_NS, _WALL_NS, _QUEUE_NS = 123_456_789_012_345, 234_567_890_123_457, 345_678_901_234_569
 _SIZE: Final = "http.response.body.size"
 _MEMORY: Final = "otelbridge.memory_bytes"
+_varint: Final = functools.lru_cache(1024)(wire.varint)  # of sizes, which come again
 _FIXED64: Final = struct.Struct("<Q").pack
 _DOUBLE: Final = struct.Struct("<d").pack
 
@@ -94,12 +96,12 @@ class Alike:
                 invocation_id.encode("ascii"),
                 end.cpu_ns / 1e6,
                 end.wall_ns / 1e6,
-                wire.varint(end.memory_bytes),
+                _varint(end.memory_bytes),
             ]
             if queue_ns:
                 values.append(queue_ns / 1e6)
             if size:
-                values.append(wire.varint(size))
+                values.append(_varint(size))
             pieces = kind.pieces.copy()
             pieces[1::2] = values
             return kind.pack(*pieces)

@@ -7,11 +7,12 @@ open position and the ranges above it that are done. After a kill, only what lie
 from __future__ import annotations
 
 import bisect
+import itertools
 import logging
 import operator
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from otelbridge.model.count import Counts
 from otelbridge.model.passage import Place
 from otelbridge.otel.items import Items, Opened, Slice
 from otelbridge.otel.ledger import Ledger
-from otelbridge.otel.passages import Passages
+from otelbridge.otel.passages import Passages, Settled
 from otelbridge.spool import Position, SpoolReader, last_boot
 
 __all__ = ["Feed", "Token"]
@@ -194,11 +195,12 @@ class Feed:
             return
         for token in tokens:
             token.settled = True
-            token.feed._new.append(token)
-        feed = tokens[0].feed
+        for feed, some in itertools.groupby(tokens, _feed):
+            feed._new.extend(some)
         for worker_id, count in counts.items():
             feed._ledger.deliver(worker_id, count)
-        feed._passages.delivered([(token.invocation_id, token.read_ns, token.placed) for token in tokens if token.invocation_id])
+        now = time.time_ns()
+        feed._passages.extend([Settled(t.invocation_id, t.read_ns, now, t.placed) for t in tokens if t.invocation_id])
 
     def waiting(self, invocation_id: str) -> list[int]:
         """When the frames of an invocation were read that are not settled. Looks at all that are under way."""
@@ -230,7 +232,7 @@ class Feed:
     def snapshot(self) -> dict[str, Any]:
         """All of the progress, for the journal."""
         low = self.low  # ahead of frames that were read and are not taken yet, a kill would lose them
-        ranges = _ranges(token for token in self._open if token.settled)
+        ranges = _ranges([token for token in self._open if token.settled])
         return {"low": low, "done": ranges + [[a, b] for a, b in self._done if b > low], "counted": self.counted}
 
     def release_blocking(self) -> None:
@@ -246,10 +248,13 @@ class Feed:
 
 
 _number = operator.attrgetter("number")
+_feed = operator.attrgetter("feed")
 
 
-def _ranges(tokens: Iterable[Token]) -> list[list[Position]]:
+def _ranges(tokens: list[Token]) -> list[list[Position]]:
     """The places of frames, those of frames read after one another as one. The tokens are sorted by their numbers."""
+    if tokens and tokens[-1].number - tokens[0].number == len(tokens) - 1:  # as most
+        return [[tokens[0].start, tokens[-1].end]]
     out: list[list[Position]] = []
     last = -1
     for token in tokens:

@@ -65,9 +65,10 @@ class LogsIntake:
         self._encoder = encoder
         self._shape = shape
         self._structured = structured
+        self._takes_all = sampling.takes_all and not destination.workers
 
     def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
-        self._send([one for one in found if self._goes_on(*one, feed)])
+        self._send(found if self._takes_all else [one for one in found if self._goes_on(*one, feed)])
 
     def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
         """Whether a part is to be sent now; if not, it waits or has met its fate."""
@@ -154,10 +155,18 @@ class SpansIntake:
         self._sampling = sampling
         self._encoder = encoder
         self._shape = shape
+        self._takes_roots = sampling.takes_roots and not destination.workers
         self._alike = Alike(lambda part: encoder.spans([self._rows((part,), 1)])[0].data)
 
     def parts(self, found: Sequence[tuple[Part, Token]], feed: Feed) -> None:
-        self._send([one for one in found if self._goes_on(*one, feed)])
+        roots, goes_on = self._takes_roots, self._goes_on
+        self._send(
+            [
+                (part, token)
+                for part, token in found
+                if (roots and part.parent_span_id is None and part.end is not None and part.number == 0) or goes_on(part, token, feed)
+            ]
+        )
 
     def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
         """Whether a part is a whole invocation, as most are, and to be sent now; if not, it waits or has met its fate."""

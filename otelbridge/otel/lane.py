@@ -206,14 +206,13 @@ class Lane:
             raise
         parts: list[tuple[Part, Token]] = []
         for item, token in zip(opened.items, feed.tokens(piece, opened, read_ns), strict=True):
-            if token is None:
-                continue
-            if isinstance(item, Part):
-                parts.append((item, token))
-            elif item is None:
-                token.release()
-            else:
-                self.intake.notice(item, token)
+            if token is not None:
+                if isinstance(item, Part):
+                    parts.append((item, token))
+                elif item is None:
+                    token.release()
+                else:
+                    self.intake.notice(item, token)
         self.intake.parts(parts, feed)
 
     def _written_by(self, feed: Feed, boot: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from otelbridge.model.part import WorkerRef
@@ -27,12 +27,11 @@ _EAGER_SECONDS = 0.1
 class Batch:
     """One request and the frames its records come from: the shares of its groups say whose they are."""
 
-    __slots__ = ("_open", "bytes", "request", "settled", "since")
+    __slots__ = ("_open", "request", "settled", "since")
 
     def __init__(self, signal: Signal) -> None:
         self.request = Request(signal)
         self.since = time.monotonic()
-        self.bytes = 0  # on the wire
         self.settled = 0  # records
         self._open: deque[_Share] | None = None  # once some are settled
 
@@ -81,18 +80,18 @@ class Batch:
 _Share = tuple[Token, int]  # a frame and how many records of it
 
 
-def _deliver(shares: Iterable[_Share], counts: Mapping[str, int]) -> None:
+def _deliver(shares: deque[_Share], counts: dict[str, int]) -> None:
     """All of these records were delivered: `counts` by worker."""
-    whole: list[Token] = []
-    left = dict(counts)
-    for token, count in shares:
-        if token.held == 1 and token.fates is None and not token.extra:
-            whole.append(token)
-        else:  # some of its records met another fate, or are elsewhere
-            left[token.worker_id] -= count
-            token.fate(None, count)
-            token.release()
-    Feed.deliver(whole, left)
+    whole = [token for token, _ in shares if token.held == 1 and token.fates is None and not token.extra]
+    if len(whole) < len(shares):  # some records of a frame met another fate, or are elsewhere
+        known = set(map(id, whole))
+        counts = dict(counts)
+        for token, count in shares:
+            if id(token) not in known:
+                counts[token.worker_id] -= count
+                token.fate(None, count)
+                token.release()
+    Feed.deliver(whole, counts)
 
 
 def _taken(shares: deque[_Share], count: int) -> Iterator[_Share]:
@@ -147,8 +146,7 @@ class Outbox:
             if count > self._most:
                 return self.add_shared(worker, records, [(token, count)])
             batch = self._next()
-        group = self._put(batch, worker, records)
-        group.shares.append((token, count))
+        self._put(batch, worker, records).shares.append((token, count))
         token.placed += count
         return None
 
@@ -190,9 +188,9 @@ class Outbox:
 
     def _put(self, batch: Batch, worker: WorkerRef | None, records: Encoded) -> Group:
         """Add records to the batch that is being filled; a full one is ready. The group's shares must be noted next."""
-        group = batch.request.add(worker, records, self._resources)
-        batch.bytes += len(records.data)
-        if batch.request.records >= self._most or batch.bytes >= self._max_bytes:
+        request = batch.request
+        group = request.add(worker, records, self._resources)
+        if request.records >= self._most or request.bytes >= self._max_bytes:
             self._ready.append(batch)
             self._batch = None
         return group
@@ -239,4 +237,4 @@ class Outbox:
     @property
     def queued_bytes(self) -> int:
         """What they take on the wire."""
-        return sum([batch.bytes * batch.left // batch.request.records for batch in self._open if batch.left])
+        return sum([batch.request.bytes * batch.left // batch.request.records for batch in self._open if batch.left])

@@ -15,13 +15,13 @@ import msgspec
 from otelbridge.model.passage import ExportPassage, ExportState
 from otelbridge.otel.ledger import REJECTED
 
-__all__ = ["Passages", "passage"]
+__all__ = ["Passages", "Settled", "passage"]
 
 # Frames of about 250 bytes each: 5 MB for a lane that is busy.
 _REMEMBERED = 20_000
 
 
-class _Settled(msgspec.Struct, frozen=True, gc=False):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A frame. Kept from the garbage collector, which would look at each of them: with one line to an invocation a
     twentieth of the export's CPU time."""
 
@@ -44,18 +44,17 @@ class Passages:
     are looked for, and an index would cost three times as much as the note."""
 
     def __init__(self) -> None:
-        self._settled: deque[_Settled] = deque(maxlen=_REMEMBERED)
+        self._settled: deque[Settled] = deque(maxlen=_REMEMBERED)
 
     def note(self, invocation_id: str, read_ns: int, fates: dict[str | None, int]) -> None:
         """A frame of an invocation is settled. An invocation has one frame or several."""
         # The dictionary takes as much memory as all else of it: the usual one has one entry.
         plain = fates[None] if len(fates) == 1 and None in fates else fates
-        self._settled.append(_Settled(invocation_id, read_ns, time.time_ns(), plain))
+        self._settled.append(Settled(invocation_id, read_ns, time.time_ns(), plain))
 
-    def delivered(self, frames: Iterable[tuple[str, int, int]]) -> None:
-        """note() for many at once, which were delivered: the invocation, when it was read, and how many records."""
-        now = time.time_ns()
-        self._settled.extend([_Settled(invocation_id, read_ns, now, count) for invocation_id, read_ns, count in frames])
+    def extend(self, frames: Iterable[Settled]) -> None:
+        """note() for many at once."""
+        self._settled.extend(frames)
 
     def get(self, invocation_id: str) -> Passed | None:
         """What is known of an invocation's settled frames. Looks at all, a millisecond of them."""

@@ -64,6 +64,7 @@ class Request:
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
         self.records = 0
+        self.bytes = 0  # of the records on the wire
         self.groups: list[Group] = []
         self._open: dict[tuple[Any, ...], Group] = {}
         self._payload: bytes | None = None
@@ -95,6 +96,7 @@ class Request:
         group.pieces.append(piece)
         group.records += weight
         self.records += weight
+        self.bytes += len(piece)
 
     # ---------------------------------------------------------------------------------------------------------- using
 

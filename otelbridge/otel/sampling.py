@@ -29,6 +29,8 @@ class Sampling:
             self._parent_based = kind.startswith("parentbased_")
             rate = {"always_on": 1.0, "always_off": 0.0, "traceidratio": environment.sampler_rate}[kind.removeprefix("parentbased_")]
         self._bound = round(rate * _BITS)
+        self.takes_roots = self.enabled and self._bound >= _BITS  # head() says yes to all that have no parent
+        self.takes_all = self.takes_roots and not self._parent_based
         self._keep_failed = settings.keep_failed
         self._slow_ns = settings.slow_ms * 1_000_000
 
