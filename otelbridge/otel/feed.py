@@ -35,7 +35,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _NOTHING = Counts()
 
 
-class Token(msgspec.Struct, gc=False):
+class Token(msgspec.Struct):
     """A frame under way, and what becomes of its records. `hold()` and `release()` are counted; after the last release
     the frame is done and its fates are in the ledger: never half of a frame, or a kill would count the rest twice."""
 
