@@ -22,7 +22,7 @@ from otelbridge.otel.shape import TRUNCATED
 __all__ = ["Alike"]
 
 _MOST = 1024  # kinds that are remembered, of 2 KB each: a client chooses URLs as it likes
-_SHORT = 512  # characters of a text that it chooses, to be worth remembering
+_SHORT = 512  # characters of the texts that others choose, to be worth remembering
 
 
 def _unlikely(name: str, size: int) -> bytes:
@@ -79,7 +79,7 @@ class Alike:
         )
         kind = self._kinds.get(key)
         if type(kind) is not _Kind:
-            if kind is not True and len(event.url) + len(agent or "") <= _SHORT:
+            if kind is not True and sum([len(text) for text in (*key[:4], part.entrypoint) if text]) <= _SHORT:
                 self._meet(key, part, again=kind is False)
             return None
         start_ns, ended_ns = part.start_ns, end.time_ns
@@ -110,8 +110,10 @@ class Alike:
 
     def _meet(self, key: tuple[Any, ...], part: Part, *, again: bool) -> None:
         """What comes once need not be remembered, and many URLs come once."""
-        if len(self._kinds) >= _MOST:
-            self._kinds.clear()
+        if not again and len(self._kinds) >= _MOST:
+            # Those go that came once; where many came again, all begin anew, for this must not happen each time.
+            known = {key: kind for key, kind in self._kinds.items() if kind is not False}
+            self._kinds = known if len(known) <= _MOST // 2 else {}
         self._kinds[key] = (self._learn(part) or True) if again else False
 
     def _learn(self, part: Part) -> _Kind | None:

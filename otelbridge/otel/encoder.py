@@ -24,7 +24,7 @@ from otelbridge.otel import wire
 from otelbridge.otel.log_rows import LogRow, log_row, log_rows, notice_row
 from otelbridge.otel.shape import TRUNCATED, Shape
 from otelbridge.otel.span_rows import SpanRow
-from otelbridge.sandbox import Cache, Library, Trap
+from otelbridge.sandbox import Cache, Library
 
 __all__ = ["Encoded", "Encoder", "notice_record"]
 
@@ -97,7 +97,7 @@ class Encoder:
             elif left == _ALL:
                 made.append(_by_python(part, shape, structured, lowest))
             else:
-                made.append(self._complete(part, data[:end], begin, records, slice(passed, passed + left), shape, lowest))
+                made.append(self._complete(part, data, (begin, end), records, slice(passed, passed + left), shape, lowest))
                 passed += left
             begin = end
         return made
@@ -124,19 +124,21 @@ class Encoder:
             memory.write(self._input, data)
             size = library.call(function) & _UNLIMITED
             return memory.read(self._output, size), memory.read(self._results, _COUNTED.size * many)
-        except Trap as e:
+        except Exception as e:  # a trap, mostly
             self._give_up(e)
             return None
 
-    def _give_up(self, error: Trap) -> None:
+    def _give_up(self, error: Exception) -> None:
         """A defect of ours: it is slower from now on, but nothing is lost."""
         _log.error("export: the compiled encoder has failed; Python goes on in its place", exc_info=error)
         self.close()
 
-    def _complete(self, part: Part, data: bytes, begin: int, count: int, left: slice, shape: Shape, lowest: int) -> Encoded:
-        """Put in what was left to Python. `data`: what was made, of this part from `begin` on; `left`: which entries of the list there."""
+    def _complete(self, part: Part, data: bytes, own: tuple[int, int], count: int, left: slice, shape: Shape, lowest: int) -> Encoded:
+        """Put in what was left to Python. `data`: what was made of all parts, `own`: from where to where of this one; `left`: which entries
+        of the list there."""
         library = self._library
         assert library is not None
+        begin, end = own
         entries = timed_entries(part)
         out: list[bytes] = []
         truncated = 0
@@ -148,7 +150,7 @@ class Encoder:
                 begin = at
                 count += 1
                 truncated += _was_cut(row)
-        out.append(data[begin:])
+        out.append(data[begin:end])
         return Encoded(b"".join(out), count, truncated)
 
     def close(self) -> None:

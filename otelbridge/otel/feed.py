@@ -119,7 +119,7 @@ class Feed:
         found = 0
         self._pending += 1  # `low` may be asked for meanwhile: who stops does not wait for a read
         try:
-            pieces, self.follows = self._items.read(self.reader, max_bytes, max_frames)
+            pieces, self.follows = self._items.read(self.reader, self.reader.position, max_bytes, max_frames)
             found = sum([len(piece.frames) for piece in pieces])
         except OSError as e:
             pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
@@ -135,9 +135,8 @@ class Feed:
 
     def scan_blocking(self, max_bytes: int, max_frames: int) -> list[Slice]:
         """Frames that have not been counted yet, mostly ahead of the reader, while nothing more can be sent."""
-        self._scanner.seek(self.counted)
         try:
-            return self._items.read(self._scanner, max_bytes, max_frames)[0]
+            return self._items.read(self._scanner, self.counted, max_bytes, max_frames)[0]
         except OSError:  # the reader meets with it too, and tells
             return []
 

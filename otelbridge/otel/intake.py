@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from otelbridge.model.count import count, count_spans
+from otelbridge.model.count import count_spans
 from otelbridge.model.part import Notice, Part
 from otelbridge.model.ring import SPAN_CLOSE, SPAN_OPEN, pack, walk
 from otelbridge.otel.alike import Alike
 from otelbridge.otel.destination import Destination
 from otelbridge.otel.encoder import Encoded, Encoder, notice_record
+from otelbridge.otel.environment import LOGS, SPANS, Signal
 from otelbridge.otel.feed import Feed, Token
 from otelbridge.otel.log_rows import SEVERITY
 from otelbridge.otel.outbox import Outbox
@@ -25,8 +26,6 @@ from otelbridge.otel.waiting import Gathered, Waiting
 __all__ = ["Intake", "LogsIntake", "SpansIntake"]
 
 _log = logging.getLogger("otelbridge.otel")
-
-_Item = TypeVar("_Item", Part, Notice)
 
 DISABLED = "disabled"
 FILTERED = "filtered"
@@ -72,32 +71,31 @@ class LogsIntake:
 
     def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
         """Whether a part is to be sent now; if not, it waits or has met its fate."""
-        sampling = self._sampling
+        sampling, gathered = self._sampling, None
         try:
             if sampling.enabled and self._destination.takes(part.worker.worker_id):
                 if sampling.head(part):
                     return True
                 if sampling.waits:
                     gathered = self.waiting.add(part, token, feed, errors=has_errors(part))
-                    if gathered is not None:
-                        self.decide(gathered)
                 else:
                     _give_up(token, SAMPLED, token.counts.logs)
             else:
                 _give_up(token, FILTERED if sampling.enabled else DISABLED, token.counts.logs)
         except Exception as e:
-            _give_up_unmappable([(part, token)], _logs_of, e)
+            _give_up_unmappable([token], LOGS, e)
+        if gathered is not None:
+            self.decide(gathered)
         return False
 
     def decide(self, gathered: Gathered) -> None:
-        frames = list(zip(gathered.parts, gathered.tokens, strict=True))
         try:
             kept = self._sampling.keep(gathered.parts[-1].end, gathered.errors)
         except Exception as e:
-            return _give_up_unmappable(frames, _logs_of, e)
+            return _give_up_unmappable(gathered.tokens, LOGS, e)
         if kept:
-            return self._send(frames)
-        for _, token in frames:
+            return self._send(list(zip(gathered.parts, gathered.tokens, strict=True)))
+        for token in gathered.tokens:
             _give_up(token, SAMPLED, token.counts.logs)
         return None
 
@@ -109,7 +107,7 @@ class LogsIntake:
         try:
             return self._outbox.add(None, notice_record(notice), token)
         except Exception as e:
-            return _give_up_unmappable([(notice, token)], lambda _: 1, e)
+            return _give_up_unmappable([token], LOGS, e)
 
     def _wanted(self, notice: Notice) -> bool:
         """A destination of some workers hears only of those: what the bridge says of others is not its business."""
@@ -125,7 +123,7 @@ class LogsIntake:
             made = self._encoder.log_records(parts, shape=self._shape, structured=self._structured, lowest=lowest)
         except Exception as e:
             if len(found) == 1:
-                return _give_up_unmappable(found, _logs_of, e)
+                return _give_up_unmappable([token for _, token in found], LOGS, e)
             for one in found:
                 self._send([one])
             return None
@@ -140,7 +138,7 @@ class LogsIntake:
                 else:
                     token.release()
             except Exception as e:
-                _give_up_unmappable([(part, token)], _logs_of, e)
+                _give_up_unmappable([token], LOGS, e)
         return None
 
 
@@ -170,24 +168,24 @@ class SpansIntake:
 
     def _goes_on(self, part: Part, token: Token, feed: Feed) -> bool:
         """Whether a part is a whole invocation, as most are, and to be sent now; if not, it waits or has met its fate."""
-        sampling = self._sampling
+        sampling, gathered = self._sampling, None
         try:
             if sampling.enabled and self._destination.takes(part.worker.worker_id):
                 sampled = sampling.head(part)
                 whole = part.number == 0 and part.end is not None
-                if whole and (sampled or sampling.keep(part.end, has_errors(part))):
+                if whole and (sampled or (sampling.waits and sampling.keep(part.end, has_errors(part)))):
                     return True
                 if whole or not (sampled or sampling.waits):
                     _give_up(token, SAMPLED, token.counts.spans)
                 else:
                     errors = not sampled and has_errors(part)
                     gathered = self.waiting.add(part if part.end is not None else _spans_only(part), token, feed, errors=errors)
-                    if gathered is not None:
-                        self.decide(gathered)
             else:
                 _give_up(token, FILTERED if sampling.enabled else DISABLED, token.counts.spans)
         except Exception as e:
-            _give_up_unmappable([(part, token)], _spans_of, e)
+            _give_up_unmappable([token], SPANS, e)
+        if gathered is not None:
+            self.decide(gathered)
         return False
 
     def _send(self, found: Sequence[tuple[Part, Token]]) -> None:
@@ -202,7 +200,7 @@ class SpansIntake:
                 else:
                     add(part.worker, Encoded(data, 1), token)
             except Exception as e:
-                _give_up_unmappable([(part, token)], _spans_of, e)
+                _give_up_unmappable([token], SPANS, e)
         if others:
             self._send_others(others)
 
@@ -212,7 +210,7 @@ class SpansIntake:
             made = self._encoded([self._rows((part,), token.counts.spans) for part, token in found])
         except Exception as e:
             if len(found) == 1:
-                return _give_up_unmappable(found, _spans_of, e)
+                return _give_up_unmappable([token for _, token in found], SPANS, e)
             for one in found:
                 self._send_others([one])
             return None
@@ -220,7 +218,7 @@ class SpansIntake:
             try:
                 self._outbox.add(part.worker, records, token)
             except Exception as e:
-                _give_up_unmappable([(part, token)], _spans_of, e)
+                _give_up_unmappable([token], SPANS, e)
         return None
 
     def decide(self, gathered: Gathered) -> None:
@@ -238,7 +236,7 @@ class SpansIntake:
             counts[-1] += tokens[-1].extra
             self._outbox.add_shared(last.worker, records, list(zip(tokens, counts, strict=True)))
         except Exception as e:
-            _give_up_unmappable(zip(parts, tokens, strict=True), _spans_of, e)
+            _give_up_unmappable(tokens, SPANS, e)
 
     def _rows(self, parts: Sequence[Part], counted: int) -> list[SpanRow]:
         """The spans of an invocation, of which its frames counted so many."""
@@ -255,24 +253,17 @@ class SpansIntake:
         token.release()  # notices are log records
 
 
-def _logs_of(part: Part) -> int:
-    return count(part).logs
-
-
-def _spans_of(part: Part) -> int:
-    return count(part).spans
-
-
 def _give_up(token: Token, reason: str, count: int) -> None:
     token.fate(reason, count)
     token.release()
 
 
-def _give_up_unmappable(frames: Iterable[tuple[_Item, Token]], records: Callable[[_Item], int], error: Exception) -> None:
+def _give_up_unmappable(tokens: Iterable[Token], signal: Signal, error: Exception) -> None:
     """What of these frames is in no batch is dropped."""
     _log.error("export: what an invocation left behind can't be mapped and is given up", exc_info=error)
-    for item, token in frames:
-        token.fate(UNMAPPABLE, records(item) + token.extra - token.accounted)
+    for token in tokens:
+        counted = token.counts.logs if signal == LOGS else token.counts.spans
+        token.fate(UNMAPPABLE, counted + token.extra - token.accounted)
         token.release()
 
 

@@ -8,6 +8,7 @@ which is two to nine times the frames: of small parts, objects and their places 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -109,13 +110,15 @@ class Items:
         self._books = threading.Lock()
         self._reading: dict[Path, threading.Lock] = {}
 
-    def read(self, reader: SpoolReader, max_bytes: int, max_frames: int) -> tuple[list[Slice], bool]:
-        """The next frames, and whether others were here before: then there may be more at once, and they may be more frames than
-        were asked for. OSError as of SpoolReader.read(); the list is everybody's."""
+    def read(self, reader: SpoolReader, at: Position, max_bytes: int, max_frames: int) -> tuple[list[Slice], bool]:
+        """The frames from a position on, and whether others were here before: then there may be more at once, and they may be more
+        frames than were asked for. OSError as of SpoolReader.read(); the list is everybody's."""
         directory = reader.directory
         with self._books:
             alone = self._reading.setdefault(directory, threading.Lock())
         with alone:  # of one spool: one that can't be read holds up no other
+            if reader.position != at:  # a read for which nobody waited any more went further
+                reader.seek(at)
             begin, damaged = reader.position, reader.damaged_bytes
             known = self._known.get((directory, begin))
             if known is not None:
@@ -148,7 +151,7 @@ class Items:
     def _open(self, piece: Slice) -> tuple[Opened, int]:
         """What a slice holds, and the most memory that takes here: from lengths alone, for it is asked for everything."""
         items, errors = _decoded(piece.frames)
-        counts = self._counts(items)
+        counts = self._counts(items, errors)
         logs: dict[str, int] = {}
         spans: dict[str, int] = {}
         owners: list[tuple[str, str]] = []
@@ -173,13 +176,20 @@ class Items:
         held = _ITEM_BYTES * len(items) + logged + factor * (piece.bytes - logged) + _HEADER_BYTES * named + _SUBREQUEST_BYTES * subrequests
         return Opened(items, counts, owners, logs, spans, notices, errors), held
 
-    def _counts(self, items: list[SpoolItem | None]) -> list[Counts]:
-        found = [item for item in items if item is not None]
-        counts = self._counted(found)
-        if len(found) == len(items):
-            return counts
-        left = iter(counts)
-        return [Counts() if item is None else next(left) for item in items]
+    def _counts(self, items: list[SpoolItem | None], errors: list[Exception]) -> list[Counts]:
+        """What items stand for; one that can't be counted becomes one that can't be read."""
+        if not errors:
+            with contextlib.suppress(Exception):  # a defect of ours: the others must not wait for it
+                return self._counted(items)  # type: ignore[arg-type]
+        counts = []
+        for index, item in enumerate(items):
+            try:
+                counts.append(Counts() if item is None else self._counted([item])[0])
+            except Exception as e:
+                items[index] = None
+                errors.append(e)
+                counts.append(Counts())
+        return counts
 
     def _keep(self, key: tuple[Path, Position], found: list[Slice]) -> None:
         for piece in found:
@@ -208,7 +218,10 @@ def _decoded(frames: list[Frame]) -> tuple[list[SpoolItem | None], list[Exceptio
     for frame in frames:
         try:
             items.append(decode(frame.payload))
-        except Exception as e:  # damaged, or a defect of ours: the others must not wait for it
+        except msgspec.DecodeError as e:
+            items.append(None)
+            errors.append(e.with_traceback(None))  # which would keep all of them in memory
+        except Exception as e:  # a defect of ours: the others must not wait for it
             items.append(None)
             errors.append(e)
     return items, errors

@@ -189,7 +189,9 @@ class MetricsLane:
                 more = True
                 while more:
                     try:
-                        pieces, follows = await asyncio.to_thread(self._items.read, reader, _READ_BYTES, _READ_FRAMES)
+                        pieces, follows = await asyncio.to_thread(
+                            self._items.read, reader, self._positions[name], _READ_BYTES, _READ_FRAMES
+                        )
                     except OSError as e:  # the other spools come first
                         failed, pieces, follows = e, [], False
                     # What comes while these are taken in waits for the next round: one would never be done under load else.

@@ -78,8 +78,10 @@ class SpoolReader:
         return self._position
 
     def seek(self, position: Position) -> None:
-        """Read on from a position of this spool that the consumer kept itself; the cursor stays as it is."""
+        """Read on from a position of this spool that the consumer kept itself; the cursor stays as it is. What was skipped is counted
+        anew."""
         self._position = Position(*position)
+        self.damaged_bytes = 0
         self._crossings.clear()
 
     def skip(self, position: Position) -> None:

@@ -134,6 +134,7 @@ NEVER: dict[str, Part] = {
     "no request": changed(invocation(), event=ScheduledEvent("* * * * *", 5)),
     "no end": msgspec.structs.replace(invocation(), end=None),
     "lines were dropped": invocation(truncated=True),
+    "a long method": changed(invocation(), event=FetchEvent("X" * 600, "http://w/", {})),
     "a long URL": changed(invocation(), event=FetchEvent("GET", "http://w/" + "x" * 600, {})),
     "a text like a size's": changed(
         invocation(response_bytes=5),

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,14 @@ from tests.otel.conftest import new_part
 STEPS = st.lists(
     st.one_of(st.tuples(st.just("append"), st.integers(1, 5)), st.tuples(st.integers(0, 2), st.integers(1, 4))), min_size=1, max_size=60
 )
+
+
+BEGIN = Position(1, 0)  # of a spool
+
+
+def read_on(items: Items, reader: SpoolReader, *limits: int) -> tuple[list[Slice], bool]:
+    """Read from where a reader stands."""
+    return items.read(reader, reader.position, *limits)
 
 
 def payloads(pieces: list[Slice]) -> list[bytes]:
@@ -52,10 +60,10 @@ def test_each_reader_gets_every_frame_once(steps: list[tuple[Any, int]], max_byt
                     if number == damaged:
                         _damage_last(directory)
             else:
-                got[who] += payloads(items.read(readers[who], 150, some)[0])
+                got[who] += payloads(read_on(items, readers[who], 150, some)[0])
         alone = SpoolReader(directory, None)
         for reader, frames in zip([*readers, alone], [*got, []], strict=True):
-            while more := payloads(items.read(reader, 150, 10)[0]) if reader is not alone else [f.payload for f in alone.read(150, 10)]:
+            while more := payloads(read_on(items, reader, 150, 10)[0]) if reader is not alone else [f.payload for f in alone.read(150, 10)]:
                 frames += more
             assert len(frames) >= number - 1
             assert frames == sorted(set(frames), key=lambda payload: int(payload.rstrip(b"-")))
@@ -79,7 +87,7 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     for number in range(10):
         writer.append(b"%d" % number)
     items, (first, second, third) = Items(), (SpoolReader(tmp_path, name) for name in "abc")
-    found, follows = items.read(first, 1 << 20, 4)
+    found, follows = read_on(items, first, 1 << 20, 4)
     assert (payloads(found), follows) == ([b"0", b"1", b"2", b"3"], False)
 
     def refuse(*_: object) -> Any:
@@ -87,12 +95,12 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as broken:
         broken.setattr(second, "_read_segment", refuse)
-        assert items.read(second, 1 << 20, 2) == (found, True)
+        assert read_on(items, second, 1 << 20, 2) == (found, True)
         with pytest.raises(OSError, match="not from the file"):
-            items.read(second, 1 << 20, 2)
+            read_on(items, second, 1 << 20, 2)
     assert second.position == first.position == found[-1].end
     third.seek(found[0].frames[0].position)
-    assert payloads(items.read(third, 1 << 20, 2)[0]) == [b"1", b"2"]
+    assert payloads(read_on(items, third, 1 << 20, 2)[0]) == [b"1", b"2"]
     for reader in (first, second, third):
         reader.close()
     writer.close()
@@ -104,9 +112,9 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
         for _ in range(1000):
             writer.append(b"x" * 100)
     items, (first, second) = Items(max_bytes=50_000), (SpoolReader(tmp_path, name) for name in "ab")
-    while items.read(first, 1 << 20, 10)[0]:
+    while read_on(items, first, 1 << 20, 10)[0]:
         pass
-    told = [items.read(second, 1 << 20, 10)[1] for _ in range(100)]
+    told = [read_on(items, second, 1 << 20, 10)[1] for _ in range(100)]
     assert not any(told)  # each that it reads takes the place of one that it would come to
     assert 0 < items.kept_bytes <= 50_000
     first.close()
@@ -157,7 +165,7 @@ def test_a_slice_is_opened_once(tmp_path: Path) -> None:
     first, second = new_part("a", "b", worker="one"), new_part("c", worker="two")
     lost = Notice(5, "warn", "lost")
     items = Items()
-    ((piece,), _) = items.read(spooled(tmp_path, first, lost, b"\xc1", second, first), 1 << 20, 10)
+    ((piece,), _) = items.read(spooled(tmp_path, first, lost, b"\xc1", second, first), BEGIN, 1 << 20, 10)
     opened = items.open(piece)
     assert items.open(piece) is opened
     assert items.items(piece) == (opened.items, opened.errors)
@@ -170,10 +178,36 @@ def test_a_slice_is_opened_once(tmp_path: Path) -> None:
     assert [type(error) for error in opened.errors] == [msgspec.DecodeError]
 
 
+def test_what_cannot_be_counted_costs_only_itself(tmp_path: Path) -> None:
+    """An item over which counting stumbles is one that can't be read, and those at its side are counted."""
+    parts = [new_part("a"), new_part("b", worker="odd"), new_part("c")]
+
+    def stumbles(items: Sequence[SpoolItem]) -> list[Counts]:
+        if parts[1] in items:
+            raise AssertionError("a defect")
+        return [count(item) for item in items]
+
+    items = Items(stumbles)
+    ((piece,), _) = items.read(spooled(tmp_path, *parts), BEGIN, 1 << 20, 10)
+    opened = items.open(piece)
+    assert opened.items == [parts[0], None, parts[2]]
+    assert opened.counts == [count(parts[0]), Counts(), count(parts[2])]
+    assert (opened.logs, [str(error) for error in opened.errors]) == ({"demo": 2}, ["a defect"])
+
+
+def test_a_read_for_which_nobody_waited_is_done_again(tmp_path: Path) -> None:
+    """Who asks from a position gets the frames behind it, however far a read of the same reader has gone meanwhile."""
+    reader = spooled(tmp_path, *[b"%d" % number for number in range(10)])
+    items, at = Items(max_bytes=0), reader.position
+    abandoned = [items.read(reader, at, 1 << 20, 4)[0] for _ in range(3)]
+    assert [payloads(found) for found in abandoned] == [[b"0", b"1", b"2", b"3"]] * 3
+    assert payloads(items.read(reader, abandoned[0][-1].end, 1 << 20, 2)[0]) == [b"4", b"5"]
+
+
 def test_who_comes_last_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Items that are asked for alone are those of the others when they have opened the slice, else they are read and not kept."""
     items = Items()
-    ((piece,), _) = items.read(spooled(tmp_path, part := new_part("a"), b"\xc1"), 1 << 20, 10)
+    ((piece,), _) = items.read(spooled(tmp_path, part := new_part("a"), b"\xc1"), BEGIN, 1 << 20, 10)
     kept = items.kept_bytes
     decoded: list[bytes] = []
 
@@ -195,12 +229,12 @@ def test_a_large_slice_is_not_kept_open(tmp_path: Path) -> None:
     """What takes more than a sixteenth of the bound is opened for each who asks, and so is what has been let go of meanwhile."""
     items = Items(max_bytes=200_000)
     reader = spooled(tmp_path, *[new_part("x" * 20) for _ in range(200)])
-    ((small,), _) = items.read(reader, 1 << 20, 3)
+    ((small,), _) = read_on(items, reader, 1 << 20, 3)
     assert items.open(small) is items.open(small)
-    ((large,), _) = items.read(reader, 1 << 20, 20)
+    ((large,), _) = read_on(items, reader, 1 << 20, 20)
     assert items.open(large) is not items.open(large)
-    ((waiting,), _) = items.read(reader, 1 << 20, 3)
-    while found := items.read(reader, 1 << 20, 3)[0]:
+    ((waiting,), _) = read_on(items, reader, 1 << 20, 3)
+    while found := read_on(items, reader, 1 << 20, 3)[0]:
         items.open(found[0])
     assert items.open(waiting) is not items.open(waiting)
     assert 0 < items.kept_bytes <= 200_000
@@ -236,7 +270,7 @@ def test_the_bound_is_that_of_memory(make: Callable[[int], SpoolItem], tmp_path:
     items = Items(max_bytes=limit)
     tracemalloc.start()
     try:
-        while found := items.read(reader, 64 << 10, 8)[0]:
+        while found := read_on(items, reader, 64 << 10, 8)[0]:
             for piece in found:
                 items.open(piece)
         held, _ = tracemalloc.get_traced_memory()

@@ -267,6 +267,16 @@ def test_progress_waits_for_a_read_that_is_under_way(tmp_path: Path, monkeypatch
         assert feed.low == piece.end
 
 
+def test_counting_ahead_leaves_no_gap(tmp_path: Path) -> None:
+    """What was counted ahead for somebody who did not wait for it is counted for who comes next."""
+    feed = Feed(tmp_path / "spool", consumer="c", items=Items(max_bytes=0), ledger=Ledger(), passages=Passages(), state=None)
+    with contextlib.closing(feed), contextlib.closing(SpoolWriter(tmp_path / "spool", sync_ms=0)) as writer:
+        for number in range(6):
+            writer.append(b"%d" % number)
+        seen = [[f.payload for piece in feed.scan_blocking(1 << 20, 2) for f in piece.frames] for _ in range(2)]
+        assert seen == [[b"0", b"1"]] * 2
+
+
 @given(counts=st.dictionaries(WORKER, st.integers(0, 100), min_size=1), rejected=st.integers(0, 500))
 def test_rejections_are_spread_without_remainder(counts: dict[str, int], rejected: int) -> None:
     """However many a collector rejects, the shares of the workers add up, and none exceeds what it sent."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from otelbridge.model.part import ColdStart
 from otelbridge.otel import aggregate
+from otelbridge.otel.items import Items
 from otelbridge.spool import SpoolWriter
 from otelbridge.tail import TailStage
 from tests.collector import FakeCollector, attributes
@@ -46,6 +49,28 @@ async def test_metrics_of_invocations(collector: FakeCollector, writer: SpoolWri
     assert failed["error.type"] == "exceededCpu"
     bridge = {r.proto.name for r in collector.metrics if r.resource["service.name"] == "otelbridge"}
     assert "otelbridge.spool.size" in bridge
+
+
+async def test_a_drain_that_is_given_up_loses_no_invocation(
+    collector: FakeCollector, writer: SpoolWriter, exporting: MakeExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was being read when nobody waited any more is read again, and counted."""
+    async with exporting(collector.url, **ONLY_METRICS) as exporter:
+        read, threads = Items.read, []
+
+        def slow(*asked: Any) -> Any:
+            found = read(*asked)
+            threads.append(threading.get_ident())
+            time.sleep(0.3)
+            return found
+
+        append(writer, *(new_part("x") for _ in range(10)))
+        with monkeypatch.context() as slowly:
+            slowly.setattr(Items, "read", slow)
+            assert not await exporter.drain(0.1)
+        assert threads
+        assert await exporter.drain(10)
+    assert [p.as_int for p in last(collector, "faas.invocations").sum.data_points] == [10]
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
