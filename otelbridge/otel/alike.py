@@ -113,7 +113,9 @@ class Alike:
         if not again and len(self._kinds) >= _MOST:
             # Those go that came once; where many came again, all begin anew, for this must not happen each time.
             known = {key: kind for key, kind in self._kinds.items() if kind is not False}
-            self._kinds = known if len(known) <= _MOST // 2 else {}
+            self._kinds.clear()
+            if len(known) <= _MOST // 2:
+                self._kinds.update(known)
         self._kinds[key] = (self._learn(part) or True) if again else False
 
     def _learn(self, part: Part) -> _Kind | None:
